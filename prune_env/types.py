@@ -43,9 +43,7 @@ def check_mask(mask: HeadMask, layers: int, heads: int) -> HeadMask:
         )
     empty = np.flatnonzero(~array.any(axis=1))
     if empty.size:
-        raise MaskError(
-            f"the mask removes every head of layer {int(empty[0])}; keep at least one head in each layer"
-        )
+        raise MaskError(f"the mask removes every head of layer {int(empty[0])}; keep at least one head in each layer")
     return array
 
 
