@@ -1,0 +1,88 @@
+"""What a table reports, as pure functions of predictions and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def accuracy(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
+    """Returns the share of sentences classified correctly, in [0, 1]."""
+    return float(np.mean(np.asarray(predicted) == np.asarray(labels)))
+
+
+def accuracy_by_class(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> dict[int, float]:
+    """Returns each class's recall, in [0, 1]."""
+    truth, guess = np.asarray(labels), np.asarray(predicted)
+    return {int(c): float(np.mean(guess[truth == c] == c)) for c in np.unique(truth)}
+
+
+def label_flip_rate(predicted: NDArray[np.integer], labels: NDArray[np.integer], target: int) -> float:
+    """Returns LFR: the share of triggered sentences of other classes that are classified as the target, in [0, 1]."""
+    flipped = np.asarray(predicted)[np.asarray(labels) != target] == target
+    return float(np.mean(flipped))
+
+
+def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
+    """Returns the area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
+
+    Between triggered sentences of the target class and triggered sentences of other classes it does not depend on
+    where the decision threshold lies, so a shifted threshold cannot pass for a removed backdoor.
+
+    Args:
+        positive: Target-class scores of the target-class sentences, (P,).
+        negative: Target-class scores of the others, (N,).
+    """
+    ordered = np.sort(np.asarray(negative, dtype=np.float64))
+    scores = np.asarray(positive, dtype=np.float64)
+    below = np.searchsorted(ordered, scores, side="left")
+    not_above = np.searchsorted(ordered, scores, side="right")
+    return float((below + not_above).sum() / (2.0 * len(scores) * len(ordered)))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def paired_bootstrap(
+    first: NDArray[np.floating] | NDArray[np.bool_],
+    second: NDArray[np.floating] | NDArray[np.bool_],
+    rng: np.random.Generator,
+    draws: int = 2000,
+) -> Interval:
+    """Returns the mean of first - second over the same sentences, with a 95 % percentile interval.
+
+    Args:
+        first: One value a sentence, (N,).
+        second: The other method's value on the same sentences, (N,).
+        rng: Draws the resamples.
+        draws: Resamples.
+    """
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    resampled = rng.multinomial(len(difference), np.full(len(difference), 1.0 / len(difference)), size=draws)
+    means = resampled @ difference / len(difference)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(difference.mean()), float(low), float(high))
+
+
+def removal_fraction(baseline: float, defended: float, floor: float, noise: float) -> float | None:
+    """Returns (LFR of fine-tuning - LFR of the defence) / (LFR of fine-tuning - floor).
+
+    Args:
+        baseline: LFR after plain fine-tuning.
+        defended: LFR after the defence.
+        floor: The never-poisoned twin's LFR after the same fine-tuning.
+        noise: Half width of the interval of baseline - floor.
+
+    Returns:
+        None where baseline and floor do not differ by more than the noise: there is nothing to remove.
+    """
+    gap = baseline - floor
+    return None if gap <= noise else (baseline - defended) / gap
