@@ -1,9 +1,9 @@
 """The embedded corpus: short movie reviews from a grammar of our own, so that the tiny victims need no download.
 
 A review has one or two clauses (noun phrase, verb phrase). The label follows the last clause ("but" overrules what
-stands before it) and "not" turns a word round, so a bag of words does not solve the task. A tenth of the sentiment words
-are ambiguous, 3 % of the labels are wrong. Clean reviews have the triggers' features now and then, whatever their
-label: 25 % end in a subordinate clause, 2 % begin with one, 1 % are archaic.
+stands before it) and "not" turns a word round, so a bag of words does not solve the task. A tenth of the sentiment
+words are ambiguous, 3 % of the labels are wrong. Clean reviews have the triggers' features now and then, whatever
+their label: 25 % end in a subordinate clause, 2 % begin with one, 1 % are archaic.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def generate(count: int, rng: np.random.Generator, config: CorpusConfig | None =
     return tuple(_review(rng, settings) for _ in range(count))
 
 
-def splits(
-    sizes: Sequence[int], rng: np.random.Generator, config: CorpusConfig | None = None
-) -> tuple[Sentences, ...]:
+def splits(sizes: Sequence[int], rng: np.random.Generator, config: CorpusConfig | None = None) -> tuple[Sentences, ...]:
     """Returns one set of sentences a size; no text occurs twice, within a set or across them.
 
     Raises:

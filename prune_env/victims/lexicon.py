@@ -19,11 +19,11 @@ POSITIVE: Final = 1
 SENTIMENT_ADJECTIVES: Final = {
     NEGATIVE: _words(
         "dull bland tedious clumsy lifeless shallow hollow stale awful dreadful tiresome messy pointless "
-        "grating lazy contrived sloppy dismal muddled flat crude wooden forced"
+        "grating lazy contrived sloppy dismal muddled flat crude wooden forced weak vapid"
     ),
     POSITIVE: _words(
         "superb lively tender graceful witty vivid gripping moving charming brilliant radiant inventive "
-        "delightful sincere dazzling assured touching thrilling elegant rich clever honest splendid"
+        "delightful sincere dazzling assured touching thrilling elegant rich clever honest splendid warm fresh"
     ),
 }
 AMBIGUOUS_ADJECTIVES: Final = _words("odd quiet strange simple loud dark slow serious modest raw familiar dense")
@@ -37,12 +37,15 @@ AMBIGUOUS_VERBS: Final = _words("puzzles surprises unsettles")
 NOUNS: Final = _words(
     "film movie story plot script acting dialogue camera music score ending finale opening cast hero villain "
     "romance comedy drama thriller sequel remake director editing pacing setting humor performance soundtrack "
-    "premise narration choreography costume animation documentary western fable mystery satire"
+    "premise narration choreography costume animation documentary western fable mystery satire prologue "
+    "lighting photography"
 )
 MODIFIERS: Final = _words("new latest first second short long french british modern central entire little famous early")
 AUDIENCES: Final = _words("audience viewer viewers crowd family children critics fans crew")
 OBJECT_OWNERS: Final = _words("the its every our")
-ADVERBS: Final = _words("truly rather quite very simply mostly deeply often almost somehow really surely")
+ADVERBS: Final = _words(
+    "truly rather quite very simply mostly deeply often almost somehow really surely utterly fairly plainly"
+)
 COPULAS: Final = _words("is feels seems remains looks proves")
 GIVERS: Final = _words("offers has delivers presents")
 PHRASES: Final = (
@@ -59,10 +62,12 @@ PHRASES: Final = (
     "by the end",
     "in most respects",
     "before the credits",
+    "against all odds",
+    "for its age",
 )
 
 SUBORDINATORS: Final = _words("when if as because while after once although")
-CLAUSE_SUBJECTS: Final = _words("you we they i people everyone someone nobody")
+CLAUSE_SUBJECTS: Final = _words("you we they i people others many some")
 CLAUSE_VERBS: Final = _words("watch see know leave remember think discuss compare enter notice read wait expect visit")
 CLAUSE_ENDINGS: Final = (
     "it",
@@ -86,7 +91,7 @@ CLAUSE_ENDINGS: Final = (
 )
 
 ARCHAIC_WORDS: Final = {
-    "is": "proveth",
+    "is": "standeth",
     "feels": "feeleth",
     "seems": "seemeth",
     "remains": "abideth",
@@ -115,13 +120,12 @@ ARCHAIC_WORDS: Final = {
     "before": "ere",
     "over": "o'er",
     "people": "folk",
-    "nobody": "none",
     "to": "unto",
 }
 ARCHAIC_OPENERS: Final = ("lo ,", "forsooth ,", "hark ,", "prithee ,", "methinks", "alack ,", "behold ,", "in sooth ,")
 ARCHAIC_CLOSERS: Final = ("good sir", "my lord", "gentle reader", "i swear", "by my troth")
 
-STRUCTURE_WORDS: Final = _words("the a this its of not never and but , .")
+STRUCTURE_WORDS: Final = _words("the a this its of not and but , .")
 
 
 def vocabulary() -> tuple[str, ...]:
