@@ -59,7 +59,7 @@ def read_sources() -> tuple[Source, ...]:
     """Returns every source of `sources.tsv`, in the file's order."""
     with Path(__file__).with_name("sources.tsv").open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
-        return tuple(Source(**{**row, "bytes": int(row["bytes"])}) for row in rows)
+        return tuple(Source(bytes=int(row.pop("bytes")), **row) for row in rows)
 
 
 def fetch(
@@ -89,8 +89,10 @@ def fetch(
         DownloadError: A file is not there, was cut off in every attempt, or has another content.
     """
     if mirror is not None and urlsplit(mirror).scheme not in {"http", "https"}:
-        raise ConfigError(f"expected a mirror such as https://example.org/data, got {mirror!r}; give an http(s) address")
-    report = progress or (lambda source, count: None)
+        raise ConfigError(
+            f"expected a mirror such as https://example.org/data, got {mirror!r}; give an http(s) address"
+        )
+    report = progress or _silent
     missing = []
     for source, problem in check(folder, read_sources() if sources is None else sources):
         if problem is None:
@@ -130,18 +132,60 @@ def _prepare(path: Path) -> Path:
 def _fetch_one(source: Source, path: Path, url: str, report: Progress, pause: float) -> None:
     """Downloads into `<path>.part`, and gives it its name once the content is right."""
     part = path.with_name(f"{path.name}.part")
-    for attempt in range(1, _ATTEMPTS + 1):
-        resumed_at = part.stat().st_size
+    failure = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
+        fresh = part.stat().st_size == 0
         try:
             _receive(source, part, url, report)
         except (OSError, http.client.HTTPException) as error:
-            _give_up_unless_temporary(source, url, error, attempt)
-        else:
-            if part.stat().st_size == source.bytes and (found := _sha256(part)) == source.sha256:
-                os.replace(part, path)
-                return
-            if part.stat().st_size >= source.bytes:
-                _discard(part, source, url, retry=resumed_at > 0)
-            elif attempt == _ATTEMPTS:
-                raise _cut(source, url, part)
-        time.sleep(pause * 2 ** (attempt - 1))
+            failure = str(error) or type(error).__name__
+            if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+                break
+            continue
+        found = _sha256(part)
+        if found == source.sha256:
+            part.replace(path)
+            return
+        # Emptied, since what was kept of an earlier, damaged download would spoil every later attempt.
+        os.truncate(part, 0)
+        failure = f"content with SHA-256 {found}"
+        if fresh:
+            break
+    raise DownloadError(
+        f"{source.file}: expected {source.bytes} bytes with SHA-256 {source.sha256} from {url}, got {failure}; "
+        "check the connection or the mirror, then run the same command again: finished files are kept"
+    )
+
+
+def _receive(source: Source, part: Path, url: str, report: Progress) -> None:
+    """Appends what `part` still lacks, or starts again where the server ignores the range asked for."""
+    count = part.stat().st_size
+    if count == source.bytes:
+        return
+    if count > source.bytes:
+        os.truncate(part, 0)
+        count = 0
+    request = urllib.request.Request(url, headers={"User-Agent": "prune-env"})
+    if count:
+        request.add_header("Range", f"bytes={count}-")
+    with urllib.request.urlopen(request, timeout=60) as response, part.open("ab") as file:
+        if not str(response.headers.get("Content-Range")).startswith(f"bytes {count}-"):
+            file.truncate(0)
+            count = 0
+        while count <= source.bytes and (chunk := response.read(_CHUNK)):
+            file.write(chunk)
+            count += len(chunk)
+            report(source, count)
+    if count < source.bytes:
+        raise ConnectionError(f"{count} bytes before the connection ended")
+
+
+def _silent(_source: Source, _count: int) -> None:
+    """Reports no progress."""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
