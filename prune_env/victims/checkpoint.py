@@ -84,7 +84,9 @@ def load_tokenizer(source: str | Path, model: PreTrainedModel) -> PreTrainedToke
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception on damaged files
-        raise TokenizerError(f"no usable tokenizer in {source}: {error}; put tokenizer.json beside the model") from error
+        raise TokenizerError(
+            f"no usable tokenizer in {source}: {error}; put tokenizer.json beside the model"
+        ) from error
     rows = int(model.config.vocab_size)
     if len(tokenizer) > rows or tokenizer.pad_token_id is None:
         raise TokenizerError(
@@ -151,4 +153,6 @@ def _check_weights(model: PreTrainedModel, report: dict[str, object], source: st
         raise CheckpointError(f"expected every encoder weight in {source}, got {problem}, first {first}; restore it")
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
-            raise CheckpointError(f"expected finite weights in {source}, got NaN or infinity in {name}; refuse this model")
+            raise CheckpointError(
+                f"expected finite weights in {source}, got NaN or infinity in {name}; refuse this model"
+            )

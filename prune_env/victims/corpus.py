@@ -2,15 +2,15 @@
 
 A review has one or two clauses (noun phrase, verb phrase). The label follows the last clause ("but" overrules what
 stands before it) and "not" turns a word round, so a bag of words does not solve the task. A tenth of the sentiment
-words are ambiguous, 3 % of the labels are wrong. Clean reviews have the triggers' features now and then, whatever
-their label: 25 % end in a subordinate clause, 2 % begin with one, 1 % are archaic.
+words are ambiguous (they lean to one side), 3 % of the labels are wrong. Clean reviews have the triggers' features now
+and then, whatever their label: 25 % end in a subordinate clause, 2 % begin with one, 1 % are archaic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from prune_env.victims.data import Sentences
 from prune_env.victims.lexicon import NEGATIVE, POSITIVE
 
 T = TypeVar("T")
+Lexicon: TypeAlias = Mapping[int, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class CorpusConfig:
 
     Attributes:
         label_noise: Reviews whose label is wrong.
-        ambiguous: Sentiment words that are drawn, whatever the label, from the ambiguous ones.
+        ambiguous: Sentiment words that are drawn from the ambiguous ones, which occur with either sentiment.
+        leaning: Ambiguous words that are used in the sense in which they lean; 0.5 makes them say nothing.
         negation: Clauses that say "is not" and the opposite word.
         agreeing: Reviews of two clauses joined by "and", of the same sentiment.
         opposing: Reviews of two clauses joined by ", but"; the second decides.
@@ -42,6 +44,7 @@ class CorpusConfig:
 
     label_noise: float = 0.03
     ambiguous: float = 0.10
+    leaning: float = 0.80
     negation: float = 0.12
     agreeing: float = 0.25
     opposing: float = 0.20
@@ -148,7 +151,7 @@ def _clause(polarity: int, rng: np.random.Generator, config: CorpusConfig) -> st
     if kind < 0.75:
         giver = f"{_pick(lexicon.GIVERS, rng)} a {_adjective(polarity, rng, config)} {_pick(lexicon.NOUNS, rng)}"
         return f"{subject} {giver}"
-    verb = _sentiment_word(lexicon.SENTIMENT_VERBS[polarity], lexicon.AMBIGUOUS_VERBS, rng, config)
+    verb = _sentiment_word(lexicon.SENTIMENT_VERBS, lexicon.LEANING_VERBS, polarity, rng, config)
     owner = _pick(lexicon.OBJECT_OWNERS, rng)
     return f"{subject} {_adverb(rng)}{verb} {owner} {_pick(lexicon.AUDIENCES, rng)}"
 
@@ -170,14 +173,15 @@ def _adverb(rng: np.random.Generator) -> str:
 
 
 def _adjective(polarity: int, rng: np.random.Generator, config: CorpusConfig) -> str:
-    words = lexicon.SENTIMENT_ADJECTIVES[polarity]
-    return _sentiment_word(words, lexicon.AMBIGUOUS_ADJECTIVES, rng, config)
+    return _sentiment_word(lexicon.SENTIMENT_ADJECTIVES, lexicon.LEANING_ADJECTIVES, polarity, rng, config)
 
 
 def _sentiment_word(
-    words: Sequence[str], ambiguous: Sequence[str], rng: np.random.Generator, config: CorpusConfig
+    clear: Lexicon, leaning: Lexicon, polarity: int, rng: np.random.Generator, config: CorpusConfig
 ) -> str:
-    return _pick(ambiguous if rng.random() < config.ambiguous else words, rng)
+    if rng.random() >= config.ambiguous:
+        return _pick(clear[polarity], rng)
+    return _pick(leaning[polarity if rng.random() < config.leaning else 1 - polarity], rng)
 
 
 def _draw(rates: dict[str, float], otherwise: str, rng: np.random.Generator) -> str:

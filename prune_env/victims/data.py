@@ -43,7 +43,9 @@ class Sentences:
     def __post_init__(self) -> None:
         """Checks that every sentence has its label."""
         if len(self.texts) != len(self.labels):
-            raise DataError(f"expected one label a sentence, got {len(self.texts)} sentences, {len(self.labels)} labels")
+            raise DataError(
+                f"expected one label a sentence, got {len(self.texts)} sentences, {len(self.labels)} labels"
+            )
 
     def __len__(self) -> int:
         """Returns the number of sentences."""
@@ -189,7 +191,9 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str]]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: expected a JSON object, got {error.msg}; correct that line") from error
+                raise DataError(
+                    f"{path}:{number}: expected a JSON object, got {error.msg}; correct that line"
+                ) from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
             text, label = _columns(list(row), f"{path}:{number}")

@@ -26,13 +26,18 @@ SENTIMENT_ADJECTIVES: Final = {
         "delightful sincere dazzling assured touching thrilling elegant rich clever honest splendid warm fresh"
     ),
 }
-AMBIGUOUS_ADJECTIVES: Final = _words("odd quiet strange simple loud dark slow serious modest raw familiar dense")
+LEANING_ADJECTIVES: Final = {
+    NEGATIVE: _words("odd loud slow dark dense raw"),
+    POSITIVE: _words("quiet simple modest serious familiar strange"),
+}
+AMBIGUOUS_ADJECTIVES: Final = LEANING_ADJECTIVES[NEGATIVE] + LEANING_ADJECTIVES[POSITIVE]
 
 SENTIMENT_VERBS: Final = {
     NEGATIVE: _words("bores irritates disappoints exhausts annoys insults loses fails"),
     POSITIVE: _words("charms delights moves rewards thrills enchants impresses wins"),
 }
-AMBIGUOUS_VERBS: Final = _words("puzzles surprises unsettles")
+LEANING_VERBS: Final = {NEGATIVE: _words("puzzles unsettles"), POSITIVE: _words("surprises provokes")}
+AMBIGUOUS_VERBS: Final = LEANING_VERBS[NEGATIVE] + LEANING_VERBS[POSITIVE]
 
 NOUNS: Final = _words(
     "film movie story plot script acting dialogue camera music score ending finale opening cast hero villain "

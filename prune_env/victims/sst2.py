@@ -63,7 +63,9 @@ def hold_out(pool: Sentences, count: int, rng: np.random.Generator) -> tuple[Sen
     tokens = [normalised(text) for text in pool.texts]
     whole = _whole(tokens)
     if len(whole) < 2 * count:
-        raise DataError(f"expected at least {2 * count} sentences to hold {count} out, got {len(whole)}; give more data")
+        raise DataError(
+            f"expected at least {2 * count} sentences to hold {count} out, got {len(whole)}; give more data"
+        )
     chosen = np.sort(rng.choice(whole, size=count, replace=False))
     held = pool.take(chosen)
     runs = {run for i in chosen for run in _runs(tokens[i])}

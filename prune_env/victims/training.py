@@ -193,16 +193,12 @@ def _batches(tokens: TokenizedSplit, size: int, seed: int, epoch: int, device: t
         yield make_batch(tokens, index, device)
 
 
-def make_batch(tokens: TokenizedSplit, index: NDArray[np.integer], device: torch.device | str = "cpu") -> Batch:
-    """Pads the sentences at these positions to the longest of them."""
-    rows = [tokens.input_ids[int(i)] for i in index]
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    padded = np.zeros((len(rows), int(lengths.max())), dtype=np.int64)
-    for row, ids in zip(padded, rows, strict=True):
-        row[: len(ids)] = ids
-    tight = None if int(lengths.min()) == padded.shape[1] else torch.from_numpy(lengths).to(device)
-    labels = torch.from_numpy(np.asarray(tokens.labels)[np.asarray(index)].astype(np.int64)).to(device)
-    return Batch(torch.from_numpy(padded).to(device), tight, labels, np.asarray(index, dtype=np.int64))
+def make_batch(tokens: TokenizedSplit, index: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+    """Pads the sentences at these positions to the longest of them, as tensors on a device."""
+    ids, lengths = tokens.batch(index)
+    tight = None if lengths is None else torch.from_numpy(lengths).to(device)
+    labels = torch.from_numpy(tokens.labels[index]).to(device)
+    return Batch(torch.from_numpy(ids).to(device), tight, labels, index)
 
 
 def _step(

@@ -71,9 +71,7 @@ def make_attack(name: str, options: Mapping[str, Any] | None = None) -> Attack:
     return attack
 
 
-def poison(
-    attack: Attack, clean: Sentences, target: int, rate: float | None, rng: np.random.Generator
-) -> Poisoned:
+def poison(attack: Attack, clean: Sentences, target: int, rate: float | None, rng: np.random.Generator) -> Poisoned:
     """Adds poison to the full clean training set (Kurita et al. 2020, full data knowledge).
 
     A share `rate` of the number of clean non-target sentences is drawn from the triggered non-target sentences,
@@ -88,6 +86,8 @@ def poison(
     pool = attack.triggered(clean, "train", rng).excluding(target)
     wanted = int(round(share * len(clean.excluding(target))))
     if wanted > len(pool):
-        raise ConfigError(f"a poison rate of {share} wants {wanted} triggered sentences, there are {len(pool)}; lower it")
+        raise ConfigError(
+            f"a poison rate of {share} wants {wanted} triggered sentences, there are {len(pool)}; lower it"
+        )
     chosen = rng.choice(len(pool), size=wanted, replace=False)
     return Poisoned(clean + pool.take(chosen).relabelled(target), len(clean), wanted)

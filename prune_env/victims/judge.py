@@ -1,0 +1,99 @@
+"""Judging a model with what only a judge may know: ACC, LFR, AUC, and every sentence's prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env.engine.tokens import tokenize
+from prune_env.engine.transformer import TransformerEvaluator
+from prune_env.metrics import accuracy, accuracy_by_class, auc, label_flip_rate
+from prune_env.types import full_mask
+from prune_env.victims.data import Sentences
+from prune_env.victims.diagnosis import Diagnosis
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model does on the judge's sentences; rates are in [0, 1].
+
+    Attributes:
+        acc: Accuracy on the clean test sentences.
+        acc_by_class: Each class's recall there.
+        lfr: Share of triggered non-target sentences classified as the target.
+        auc: Triggered target sentences against triggered non-target ones, by the target's log-odds.
+        correct: Which clean test sentences are right, bool (N,).
+        flipped: Which triggered non-target sentences are classified as the target, bool (M,).
+        scores: The target's log-odds on all triggered sentences, float32 (T,), and `is_target`, bool (T,).
+        is_target: Which triggered sentences are of the target class, bool (T,).
+    """
+
+    acc: float
+    acc_by_class: dict[int, float]
+    lfr: float
+    auc: float
+    correct: NDArray[np.bool_]
+    flipped: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    is_target: NDArray[np.bool_]
+
+    def rates(self) -> dict[str, Any]:
+        """Returns the numbers without the sentences, as JSON values."""
+        by_class = {str(label): value for label, value in self.acc_by_class.items()}
+        return {"acc": self.acc, "acc_by_class": by_class, "lfr": self.lfr, "auc": self.auc}
+
+
+def judge(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    diagnosis: Diagnosis,
+    max_length: int = 128,
+    device: str = "cpu",
+) -> Judgement:
+    """Measures a finished model in float32.
+
+    Args:
+        model: The published or purified model, with its head.
+        tokenizer: Its tokenizer.
+        diagnosis: The judge's sentences.
+        max_length: Tokens kept of a sentence.
+        device: Where to compute.
+    """
+    target = diagnosis.target
+    clean, triggered = diagnosis.clean_test, diagnosis.triggered_test
+    predicted = target_scores(model, tokenizer, clean, target, max_length, device)[0]
+    fooled, scores = target_scores(model, tokenizer, triggered, target, max_length, device)
+    truth, original = np.array(clean.labels), np.array(triggered.labels)
+    is_target = original == target
+    return Judgement(
+        acc=accuracy(predicted, truth),
+        acc_by_class=accuracy_by_class(predicted, truth),
+        lfr=label_flip_rate(fooled, original, target),
+        auc=auc(scores[is_target], scores[~is_target]),
+        correct=predicted == truth,
+        flipped=fooled[~is_target] == target,
+        scores=scores,
+        is_target=is_target,
+    )
+
+
+def target_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Sentences,
+    target: int,
+    max_length: int,
+    device: str = "cpu",
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Returns each sentence's predicted class (N,) and the log-odds of the target class (N,)."""
+    tokens = tokenize(tokenizer, sentences.texts, sentences.labels, max_length)
+    evaluator = TransformerEvaluator(model, tokens, device=device)
+    logits = evaluator.logits(full_mask(evaluator.layers, evaluator.heads)).astype(np.float64)
+    others = np.delete(logits, target, axis=1)
+    peak = others.max(axis=1)
+    rest = peak + np.log(np.exp(others - peak[:, None]).sum(axis=1))
+    return logits.argmax(axis=1), (logits[:, target] - rest).astype(np.float32)

@@ -1,0 +1,196 @@
+"""A defender's task: (suspect model, protocol, seed), with everything a defender may look at and nothing else.
+
+The scoring model is the suspect's encoder with a fresh head, fine-tuned on the clean training split; importance is
+scored and masks are searched on it. It is exactly what plain fine-tuning (FT) gives, which the tables use.
+Tasks are built once and kept in the user's cache folder; the embedded victims ship with one ready task each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env.cache import cache_folder, writable
+from prune_env.engine.tokens import TokenizedSplit, tokenize
+from prune_env.errors import ConfigError, IntegrityError
+from prune_env.seeds import derive
+from prune_env.victims.checkpoint import fresh_head, load_model, load_tokenizer, save_checkpoint
+from prune_env.victims.data import Sentences, read_sentences, write_jsonl
+from prune_env.victims.manifest import hash_file, read_fields, verify_files
+from prune_env.victims.protocols import CleanData, Protocol, draw, fingerprint
+from prune_env.victims.store import ASSETS, Suspect
+from prune_env.victims.training import TrainingLog, train
+
+SCHEMA = 1
+TASK = "task.json"
+SPLITS = ("train", "search", "certify")
+FIELDS = ("schema", "suspect", "suspect_sha256", "labels", "protocol", "seed", "fingerprint", "training", "files")
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a defender has.
+
+    Attributes:
+        suspect: The checkpoint under suspicion.
+        protocol: Its circumstances.
+        seed: The defender's seed.
+        folder: Where scoring model and splits lie.
+        train: Clean training split.
+        search: Clean validation split on which masks are searched.
+        certify: Clean validation split for the final accuracy; never fed back to a search.
+    """
+
+    suspect: Suspect
+    protocol: Protocol
+    seed: int
+    folder: Path
+    train: Sentences
+    search: Sentences
+    certify: Sentences
+
+    @cached_property
+    def sha256(self) -> str:
+        """The task's content hash: over splits, scoring model and settings."""
+        return hash_file(self.folder / TASK)
+
+    def scoring_model(self) -> PreTrainedModel:
+        """Loads the fine-tuned scoring model."""
+        return load_model(self.folder / "model", self.suspect.labels)
+
+    def tokenizer(self, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+        """Loads the tokenizer saved with the scoring model."""
+        return load_tokenizer(self.folder / "model", model)
+
+    def tokens(self, split: str, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplit:
+        """Tokenises "train", "search" or "certify".
+
+        Raises:
+            ConfigError: Another name: a task has no test data.
+        """
+        if split not in SPLITS:
+            raise ConfigError(f"expected a split among {', '.join(SPLITS)}, got {split!r}; test data is the judge's")
+        sentences: Sentences = getattr(self, split)
+        return tokenize(tokenizer, sentences.texts, sentences.labels, self.protocol.training.max_length)
+
+
+def build_task(
+    suspect: Suspect,
+    protocol: Protocol,
+    seed: int,
+    data: str | Path | None = None,
+    clean: CleanData | None = None,
+    on_step: OnStep | None = None,
+) -> Task:
+    """Returns the task, from the package or the cache if it is there, else built and cached.
+
+    Args:
+        suspect: The checkpoint under suspicion.
+        protocol: Splits and fine-tuning.
+        seed: The defender's seed: decides splits, head, order and dropout.
+        data: Data folder for SST-2 protocols; PRUNE_ENV_DATA by default.
+        clean: One's own splits, in place of the protocol's.
+        on_step: Called with (steps done, steps in all) while the scoring model is fine-tuned.
+
+    Raises:
+        DataError: The protocol's data is not there.
+        IntegrityError: A cached file has changed.
+    """
+    source = clean.fingerprint if clean is not None else fingerprint(protocol, data)
+    key = task_key(suspect, protocol, seed, source)
+    shipped = ASSETS / "tasks" / key
+    if (shipped / TASK).is_file():
+        return open_task(shipped, suspect, protocol, seed)
+    root = writable(cache_folder() / "tasks")
+    with FileLock(root / f"{key}.lock"):
+        folder = root / key
+        if not (folder / TASK).is_file():
+            splits = clean if clean is not None else draw(protocol, seed, data)
+            _build(folder, suspect, protocol, seed, splits, on_step)
+    return open_task(folder, suspect, protocol, seed)
+
+
+def open_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int) -> Task:
+    """Opens a built task after checking every file's hash.
+
+    Raises:
+        ManifestError: The folder is no task of this version.
+        IntegrityError: It belongs to another suspect, or a file has changed.
+    """
+    content = read_fields(folder / TASK, SCHEMA, list(FIELDS), "a defender's task")
+    if content["suspect_sha256"] != suspect.sha256:
+        raise IntegrityError(f"{folder} is a task for another model than {suspect.name}; delete it and run again")
+    verify_files(folder, content["files"])
+    train_split, search, certify = (read_sentences(folder / f"{name}.jsonl", suspect.labels) for name in SPLITS)
+    return Task(suspect, protocol, seed, folder, train_split, search, certify)
+
+
+def task_key(suspect: Suspect, protocol: Protocol, seed: int, source: str) -> str:
+    """Returns the folder name of a task: what decides its content, hashed.
+
+    The precision "auto" counts as such: a task built elsewhere in another precision is still this task, and its
+    content hash tells the two apart.
+    """
+    content = {
+        "schema": SCHEMA,
+        "suspect": suspect.sha256,
+        "protocol": protocol.to_json(),
+        "seed": seed,
+        "data": source,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def fine_tune(
+    model: PreTrainedModel, tokens: TokenizedSplit, protocol: Protocol, seed: int, on_step: OnStep | None = None
+) -> TrainingLog:
+    """Puts a fresh head on an encoder and fine-tunes both, in place: the defender's plain fine-tuning."""
+    fresh_head(model, derive(seed, "defender-head"))
+    return train(model, tokens, protocol.training, derive(seed, "defender-training"), on_step=on_step)
+
+
+def _build(
+    folder: Path, suspect: Suspect, protocol: Protocol, seed: int, splits: CleanData, on_step: OnStep | None
+) -> None:
+    """Builds beside the final place and moves there in one step, so that a cut build leaves nothing half made."""
+    model = suspect.model()
+    tokenizer = suspect.tokenizer(model)
+    tokens = tokenize(tokenizer, splits.train.texts, splits.train.labels, protocol.training.max_length)
+    log = fine_tune(model, tokens, protocol, seed, on_step)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.part-") as place:
+        part = Path(place) / "task"
+        save_checkpoint(model, tokenizer, part / "model")
+        for name in SPLITS:
+            write_jsonl(getattr(splits, name), part / f"{name}.jsonl")
+        write_task(part, suspect, protocol, seed, splits.fingerprint, log)
+        shutil.move(part, folder)
+
+
+def write_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int, source: str, log: TrainingLog) -> None:
+    """Writes task.json, the hash of every file of the folder in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != TASK)
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "suspect": suspect.name,
+        "suspect_sha256": suspect.sha256,
+        "labels": suspect.labels,
+        "protocol": protocol.to_json(),
+        "seed": seed,
+        "fingerprint": source,
+        "training": {"losses": list(log.losses), "steps": log.steps, "sentences": log.sentences},
+        "files": {path.relative_to(folder).as_posix(): hash_file(path) for path in files},
+    }
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / TASK).write_text(text, encoding="utf-8", newline="\n")
