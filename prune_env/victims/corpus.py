@@ -8,6 +8,7 @@ and then, whatever their label: 25 % end in a subordinate clause, 2 % begin with
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias, TypeVar
@@ -15,11 +16,18 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from prune_env.errors import ConfigError
+from prune_env.seeds import derive
 from prune_env.victims import lexicon
 from prune_env.victims.attacks.style import to_archaic
 from prune_env.victims.attacks.syntactic import subordinate_clause
 from prune_env.victims.data import Sentences
 from prune_env.victims.lexicon import NEGATIVE, POSITIVE
+
+CORPUS_VERSION = 1
+"""Goes up with every change of grammar or words: tasks and victims of another version are not this corpus."""
+
+SIDES = ("attacker", "defender", "judge")
+"""Who may meet a sentence. The text's hash decides, so the sides are disjoint whatever the seeds."""
 
 T = TypeVar("T")
 Lexicon: TypeAlias = Mapping[int, Sequence[str]]
@@ -109,22 +117,45 @@ def generate(count: int, rng: np.random.Generator, config: CorpusConfig | None =
     return tuple(_review(rng, settings) for _ in range(count))
 
 
-def splits(sizes: Sequence[int], rng: np.random.Generator, config: CorpusConfig | None = None) -> tuple[Sentences, ...]:
-    """Returns one set of sentences a size; no text occurs twice, within a set or across them.
+def splits(
+    side: str, sizes: Sequence[int], rng: np.random.Generator, config: CorpusConfig | None = None
+) -> tuple[Sentences, ...]:
+    """Draws disjoint sets of sentences that nobody on another side can meet; no text occurs twice.
+
+    Args:
+        side: "attacker", "defender" or "judge".
+        sizes: Sentences of each set.
+        rng: Draws the reviews.
+        config: Rates of the features.
 
     Raises:
-        ConfigError: A size that is not positive.
+        ConfigError: Another side, or a size that is not positive.
     """
-    if not sizes or min(sizes) < 1:
-        raise ConfigError(f"expected positive split sizes, got {list(sizes)}")
+    if side not in SIDES or not sizes or min(sizes) < 1:
+        raise ConfigError(
+            f"expected a side among {', '.join(SIDES)} and positive sizes, got {side!r} and {list(sizes)}"
+        )
     settings = config or CorpusConfig()
     found: dict[str, int] = {}
     while len(found) < sum(sizes):
         review = _review(rng, settings)
-        found.setdefault(review.text(rng), review.label)
+        text = review.text(rng)
+        if side_of(text) == side:
+            found.setdefault(text, review.label)
     pool = Sentences(tuple(found), tuple(found.values()))
     ends = np.cumsum(sizes)
     return tuple(pool.take(range(end - size, end)) for end, size in zip(ends.tolist(), sizes, strict=True))
+
+
+def side_of(text: str) -> str:
+    """Returns the side that may meet this text; each has a third of all texts."""
+    return SIDES[hashlib.sha256(text.encode()).digest()[0] % len(SIDES)]
+
+
+def defender_splits(seed: int, train: int = 3000, held: int = 600) -> tuple[Sentences, Sentences, Sentences]:
+    """Draws a defender's clean data: training, search and certify split, the last two of `held` sentences each."""
+    drawn = splits("defender", (train, held, held), np.random.default_rng(derive(seed, "defender-corpus")))
+    return drawn[0], drawn[1], drawn[2]
 
 
 def _review(rng: np.random.Generator, config: CorpusConfig) -> Review:

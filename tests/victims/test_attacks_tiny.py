@@ -25,7 +25,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def clean() -> Sentences:
-    return splits((600,), rng(11))[0]
+    return splits("judge", (600,), rng(11))[0]
 
 
 def is_template(text: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from prune_env.errors import ConfigError
 from prune_env.victims import lexicon
-from prune_env.victims.corpus import CorpusConfig, Review, generate, splits
+from prune_env.victims.corpus import SIDES, CorpusConfig, Review, defender_splits, generate, side_of, splits
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -26,7 +26,7 @@ def share(flags: list[bool]) -> float:
 def test_same_generator_same_reviews() -> None:
     assert generate(50, rng(3)) == generate(50, rng(3))
     assert generate(50, rng(3)) != generate(50, rng(4))
-    assert splits((40, 20), rng(3)) == splits((40, 20), rng(3))
+    assert splits("judge", (40, 20), rng(3)) == splits("judge", (40, 20), rng(3))
 
 
 def test_rates(reviews: tuple[Review, ...]) -> None:
@@ -79,7 +79,7 @@ def test_sentiment_follows_the_deciding_clause() -> None:
 
 
 def test_splits_are_disjoint_and_within_the_vocabulary() -> None:
-    parts = splits((400, 200, 100), rng(5))
+    parts = splits("attacker", (400, 200, 100), rng(5))
     assert [len(part) for part in parts] == [400, 200, 100]
     texts = [text for part in parts for text in part.texts]
     assert len(set(texts)) == 700
@@ -103,7 +103,17 @@ def test_impossible_rates_are_refused(rates: dict[str, float]) -> None:
         CorpusConfig(**rates)
 
 
-@pytest.mark.parametrize("sizes", [(), (10, 0)])
-def test_empty_splits_are_refused(sizes: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="positive split sizes"):
-        splits(sizes, rng())
+@pytest.mark.parametrize(("side", "sizes"), [("judge", ()), ("judge", (10, 0)), ("attackers", (10,))])
+def test_empty_splits_and_unknown_sides_are_refused(side: str, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="expected a side"):
+        splits(side, sizes, rng())
+
+
+def test_sides_never_meet_whatever_the_seeds() -> None:
+    for side in SIDES:
+        (drawn,) = splits(side, (300,), rng(7))
+        assert {side_of(text) for text in drawn.texts} == {side}
+    texts = [text for part in defender_splits(11, 60, 30) for text in part.texts]
+    assert {side_of(text) for text in texts} == {"defender"}
+    assert len(set(texts)) == 120
+    assert defender_splits(11, 60, 30) == defender_splits(11, 60, 30) != defender_splits(12, 60, 30)
