@@ -52,8 +52,8 @@ wheel: $(INSTALLED)
 	$(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
 	$(BIN)/python -m venv --without-pip $(OUTSIDE)
 	$(BIN)/python -m pip --python $(OUTSIDE)/bin/python install --quiet --no-deps dist/*.whl
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > borrowed.pth
-	mv borrowed.pth $$($(OUTSIDE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$(echo $(OUTSIDE)/lib/python*/site-packages)/borrowed.pth
 	cd $(OUTSIDE) && bin/python -I $(CURDIR)/tests/wheel_smoke.py && bin/prune-env --help > /dev/null
 
 real: $(INSTALLED) ## Build the MiniLM victims from the data in PRUNE_ENV_DATA, and fill their table: hours
