@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from gymnasium.envs.registration import register
+
 __version__ = "0.1.0"
 
 __all__ = ["__version__"]
+
+register(id="BertHeadPrune-v0", entry_point="prune_env.registration:make_env")

@@ -82,10 +82,6 @@ class ActionRules:
         prunable: NDArray[np.bool_] = rows & (rows.sum(axis=1, keepdims=True) > 1)
         return prunable.reshape(-1)
 
-    def exhausted(self, kept: NDArray[np.bool_]) -> bool:
-        """Whether every layer is down to its last head."""
-        return int(np.count_nonzero(kept)) == self._layout.layers
-
 
 def read_action(action: NDArray[np.int8], slots: int) -> tuple[NDArray[np.bool_], bool]:
     """Splits an action into the heads to prune, bool (slots,), and whether to stop.

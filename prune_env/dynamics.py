@@ -91,7 +91,7 @@ class Dynamics:
         if threshold is not None:
             constraint = Threshold.of(check_threshold(threshold), self._sentences, self._config.threshold_margin)
         state = EnvState(kept=kept, failed=np.zeros_like(kept), threshold=constraint)
-        self._keep(state, kept, self._count(state, kept))
+        self._keep(state, kept, self._count(state, kept), int(np.count_nonzero(kept)))
         state.feasible = state.correct >= constraint.required
         return state, Attempt(NO_HEADS, state.correct, False, 0, 0)
 
@@ -100,35 +100,35 @@ class Dynamics:
         if not heads.size:
             state.change = 0
             return Attempt(heads, state.correct, False, 0, 0)
-        kept_before, correct_before = np.count_nonzero(state.kept), state.correct
+        remaining, correct_before = state.remaining, state.correct
         trial = state.kept & ~heads.slots
         correct = self._count(state, trial)
         violation = correct < state.threshold.required
         if not violation:
-            self._keep(state, trial, correct)
+            self._keep(state, trial, correct, remaining - heads.size)
         elif self._config.on_violation != "backtrack" or not self._backtrack(state, heads.slots, trial):
             state.failed |= heads.slots
         state.change = correct - correct_before
-        pruned = int(kept_before - np.count_nonzero(state.kept))
-        return Attempt(heads, correct, violation, pruned, state.correct - correct_before)
+        return Attempt(heads, correct, violation, remaining - state.remaining, state.correct - correct_before)
 
     def _backtrack(self, state: EnvState, slots: NDArray[np.bool_], trial: NDArray[np.bool_]) -> bool:
         """Restores the heads of a set, most important first, until the threshold holds; False if it never does."""
         restored = np.zeros_like(slots)
-        for slot in self._rules.most_important_first(slots)[:-1]:
+        order = self._rules.most_important_first(slots)
+        for number, slot in enumerate(order[:-1], start=1):
             trial[slot] = restored[slot] = True
             if trial.tobytes() not in state.counts and self.evaluations_left(state) <= 0:
                 return False
             correct = self._count(state, trial)
             if correct >= state.threshold.required:
-                self._keep(state, trial, correct)
+                self._keep(state, trial, correct, state.remaining - (len(order) - number))
                 state.failed |= restored
                 return True
         return False
 
-    def _keep(self, state: EnvState, kept: NDArray[np.bool_], correct: int) -> None:
-        state.kept, state.correct = kept, correct
-        state.failed = np.zeros_like(kept)
+    def _keep(self, state: EnvState, kept: NDArray[np.bool_], correct: int, remaining: int) -> None:
+        state.kept, state.correct, state.remaining = kept, correct, remaining
+        state.failed = np.zeros(kept.shape, dtype=np.bool_)
         if self._diagnostics is not None:
             state.lfr = float(self._diagnostics.accuracy(self._layout.mask(kept)[None])[0])
 

@@ -173,7 +173,8 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
                 f"expected only the options 'mask' and 'threshold', got {sorted(unknown)}; leave them out"
             )
         layers, heads = self.layout.layers, self.layout.heads
-        mask = check_mask(options.get("mask", full_mask(layers, heads)), layers, heads)
+        mask = options.get("mask")
+        mask = full_mask(layers, heads) if mask is None else check_mask(mask, layers, heads)
         self._state, nothing = self._dynamics.start(self.layout.flat(mask), options.get("threshold"))
         return self._observe(self._state), self._observer.describe(self._state, nothing)
 
@@ -191,7 +192,7 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         attempt = self._dynamics.attempt(state, self._rules.legal(wanted, state.kept, self.np_random))
         state.steps += 1
         violated = attempt.violation and self.config.on_violation == "terminate"
-        terminated = stop or violated or self._rules.exhausted(state.kept)
+        terminated = stop or violated or state.remaining == self.layout.layers
         truncated = not terminated and (state.steps >= self._max_steps or self._dynamics.evaluations_left(state) <= 0)
         state.over = terminated or truncated
         terms = self.reward.terms(self._outcome(state, attempt))
@@ -204,7 +205,7 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         return Outcome(
             heads=size,
             gain=attempt.pruned / size,
-            pruned_fraction=(size - int(np.count_nonzero(state.kept))) / size,
+            pruned_fraction=(size - state.remaining) / size,
             accuracy=state.correct / sentences,
             accuracy_change=attempt.correct_change / sentences,
             attempted_accuracy=attempt.correct / sentences,

@@ -83,7 +83,7 @@ class Observer:
             "attempted_heads": self._layout.head_indices(heads.slots) if heads.size else [],
             "violation": attempt.violation,
             "evaluations": len(state.counts),
-            "pruned_fraction": (size - int(np.count_nonzero(state.kept))) / size,
+            "pruned_fraction": (size - state.remaining) / size,
             "feasible": state.feasible,
             "ignored_heads": heads.ignored,
             "protected_heads": heads.protected,

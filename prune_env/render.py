@@ -125,9 +125,9 @@ def head_map_figure(view: HeadMap) -> Figure:
     width, grid_height = max(4.4, heads * cell + 1.9), max(1.6, layers * cell)
     height = grid_height + 2.15
     figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.03, 1 - 0.30 / height, view.title, fontsize=13, fontweight="bold", color=INK, va="center")
-    figure.text(0.03, 1 - 0.58 / height, view.caption, fontsize=9, color=INK, va="center")
     left, right = 0.62 / width, 0.95 / width
+    figure.text(left, 1 - 0.30 / height, view.title, fontsize=13, fontweight="bold", color=INK, va="center")
+    figure.text(left, 1 - 0.58 / height, view.caption, fontsize=9, color=INK, va="center")
     grid = figure.add_axes((left, 1.3 / height, 1 - left - right, grid_height / height))
     _draw_grid(grid, view)
     _draw_scale(figure, figure.add_axes((1 - 0.72 / width, 1.3 / height, 0.12 / width, grid_height / height)), view)
@@ -141,15 +141,24 @@ def _draw_grid(axes: Axes, view: HeadMap) -> None:
     layers, heads = view.mask.shape
     colors = _colormap()(np.asarray(view.importance))[:, :, :3]
     colors[~view.mask] = to_rgb(PRUNED_COLOR)
-    axes.imshow(colors, aspect="auto", interpolation="nearest")
+    axes.pcolormesh(colors, edgecolors="white", linewidth=2)
+    axes.invert_yaxis()
     rows, columns = (~view.mask).nonzero()
-    axes.scatter(columns, rows, marker="x", s=26, linewidths=1.4, color="#9a9a9a")
-    axes.set_xticks(np.arange(heads + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(layers + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=2)
-    axes.tick_params(which="both", length=0, labelsize=8, labelcolor=INK)
-    axes.set_xticks(_ticks(heads))
-    axes.set_yticks(_ticks(layers))
+    axes.scatter(columns + 0.5, rows + 0.5, marker="x", s=26, linewidths=1.4, color="#9a9a9a")
+    axes.tick_params(length=0, labelsize=8, labelcolor=INK)
+    axes.set_xticks(_ticks(heads) + 0.5, _ticks(heads))
+    axes.set_yticks(_ticks(layers) + 0.5, _ticks(layers))
+    axes.annotate(
+        "\u00d7 = pruned",
+        (1, 0),
+        (0, -16),
+        "axes fraction",
+        "offset points",
+        fontsize=9,
+        color=INK,
+        ha="right",
+        va="top",
+    )
     axes.set_xlabel("head", fontsize=9, color=INK, labelpad=1)
     axes.set_ylabel("layer", fontsize=9, color=INK, labelpad=2)
     axes.spines[:].set_visible(False)

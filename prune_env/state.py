@@ -21,6 +21,7 @@ class EnvState:
         failed: bool (slots,), heads of sets that missed the threshold on top of this mask.
         threshold: The episode's constraint.
         counts: Correct sentences of every mask asked for in this episode, by the bytes of `kept`.
+        remaining: Heads of the kept mask.
         correct: Correct sentences of the kept mask.
         change: Correct sentences the last set that was tried won (lost, if negative), 0 after a no-op.
         steps: Steps taken.
@@ -34,6 +35,7 @@ class EnvState:
     failed: NDArray[np.bool_]
     threshold: Threshold
     counts: dict[bytes, int] = field(default_factory=dict)
+    remaining: int = 0
     correct: int = 0
     change: int = 0
     steps: int = 0
