@@ -1,0 +1,211 @@
+"""One cell of the benchmark: purify a victim's model and its twin with one method, one seed and one rate; judge both."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prune_env.defense import Found, Search, find_mask, purify, search_config, training_for
+from prune_env.methods import Method, get_method
+from prune_env.records import Record, append_record, bits_to_text, cell_key, read_records
+from prune_env.types import HeadScores, mask_to_text
+from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.judge import Judgement, judge
+from prune_env.victims.manifest import library_versions
+from prune_env.victims.protocols import Protocol, get_protocol
+from prune_env.victims.store import Suspect, Victim, open_victim
+from prune_env.victims.task import Task, build_task
+from prune_env.victims.training import TrainingConfig
+
+RECORDS = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a benchmark run holds fixed.
+
+    Attributes:
+        out: Folder of records and logs.
+        protocol: Protocol by name; None takes each victim's own.
+        data: Data folder; PRUNE_ENV_DATA if None.
+        constraint: Threshold or accuracy drop; empty takes what each victim's manifest recommends.
+        device: Where everything is computed.
+        dtype: Arithmetic of the search.
+    """
+
+    out: Path
+    protocol: str | None = None
+    data: str | None = None
+    constraint: tuple[tuple[str, float], ...] = ()
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def protocol_of(self, victim: Victim) -> Protocol:
+        """Returns the protocol for a victim."""
+        return get_protocol(self.protocol or victim.manifest.protocol)
+
+    def search_of(self, victim: Victim) -> Search:
+        """Returns how masks are searched on a victim."""
+        constraint = dict(self.constraint) or dict(victim.manifest.recommended)
+        return Search(constraint, self.device, self.dtype)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method, seed and rate on victims that share a twin (usually one victim).
+
+    Attributes:
+        victims: Folders or embedded names.
+        method: Registered name.
+        seed: The defender's.
+        learning_rate: Of the final fine-tuning; None takes the protocol's.
+    """
+
+    victims: tuple[str, ...]
+    method: str
+    seed: int
+    learning_rate: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What identifies and configures a record before it exists."""
+
+    victim: Victim
+    role: str
+    method: Method
+    training: TrainingConfig
+    config: dict[str, Any]
+    key: str
+
+
+def plan(victim: Victim, role: str, cell: Cell, settings: Settings) -> Plan:
+    """Returns what a record of this cell will be known by, without running it."""
+    method, protocol = get_method(cell.method), settings.protocol_of(victim)
+    training = training_for(protocol.training, cell.learning_rate)
+    config = {
+        "protocol": protocol.to_json(),
+        "search": search_config(method, settings.search_of(victim)),
+        "training": asdict(training.resolved(settings.device)),
+    }
+    key = cell_key(victim.manifest.sha256, role, cell.method, config, cell.seed)
+    return Plan(victim, role, method, training, config, key)
+
+
+def run_cell(cell: Cell, settings: Settings) -> list[Record]:
+    """Does what is missing of a cell, the twin first, appending each record as it is finished.
+
+    Returns:
+        The new records.
+    """
+    path = settings.out / RECORDS
+    records = {record.key: record for record in read_records(path)}
+    new: list[Record] = []
+
+    def keep(record: Record) -> None:
+        append_record(path, record)
+        records[record.key] = record
+        new.append(record)
+
+    victims = [open_victim(name) for name in cell.victims]
+    floors = [plan(victim, "twin", cell, settings) for victim in victims if (victim.folder / "twin").is_dir()]
+    missing = [one for one in floors if one.key not in records]
+    if missing:
+        twin = open_diagnosis(missing[0].victim).twin
+        if twin is not None:
+            for record in _records(twin, missing, cell.seed, settings, {}):
+                keep(record)
+    for victim in victims:
+        one = plan(victim, "victim", cell, settings)
+        if one.key not in records:
+            floor = {victim.name: records.get(plan(victim, "twin", cell, settings).key)}
+            for record in _records(victim.suspect, [one], cell.seed, settings, floor):
+                keep(record)
+    return new
+
+
+def build_cell_task(suspect: Suspect, victim: Victim, seed: int, settings: Settings) -> Task:
+    """Returns the defender's task on a victim's model or its twin."""
+    return build_task(suspect, settings.protocol_of(victim), seed, data=settings.data)
+
+
+def _records(
+    suspect: Suspect, plans: list[Plan], seed: int, settings: Settings, floors: dict[str, Record | None]
+) -> list[Record]:
+    """Purifies one model and judges it for each victim it stands for."""
+    first = plans[0]
+    task = build_cell_task(suspect, first.victim, seed, settings)
+    found = _find(task, first.method, settings.search_of(first.victim))
+    purified = purify(task, found.mask, first.training)
+    records = []
+    for one in plans:
+        length = first.training.max_length
+        judged = judge(purified.model, purified.tokenizer, open_diagnosis(one.victim), length, settings.device)
+        seconds = found.seconds + purified.seconds
+        records.append(_record(one, task, found, judged, settings, seconds, floors.get(one.victim.name)))
+    return records
+
+
+_FOUND: dict[tuple[str, str, str], Found] = {}
+"""Masks found by this process: a second rate fine-tunes the same mask, and its search is not run (or timed) again."""
+
+
+def _find(task: Task, method: Method, search: Search) -> Found:
+    key = (task.sha256, method.name, repr(search))
+    if key not in _FOUND:
+        matched = None
+        if method.matches is not None:
+            matched = int((~_find(task, get_method(method.matches), search).mask).sum())
+        _FOUND[key] = find_mask(task, method, search, matched)
+    return _FOUND[key]
+
+
+def _record(
+    one: Plan,
+    task: Task,
+    found: Found,
+    judged: Judgement,
+    settings: Settings,
+    seconds: float,
+    floor: Record | None,
+) -> Record:
+    manifest = one.victim.manifest
+    return Record(
+        victim=manifest.name,
+        victim_sha256=manifest.sha256,
+        attack=manifest.attack,
+        backbone=manifest.backbone,
+        protocol=task.protocol.name,
+        method=one.method.name,
+        config=one.config,
+        attacker_seed=manifest.attacker_seed,
+        seed=task.seed,
+        regime=one.method.regime,
+        dtype=settings.dtype,
+        mask=mask_to_text(found.mask),
+        importance={name: _rounded(scores) for name, scores in found.importance.items()},
+        trace=found.trace,
+        evaluations=found.evaluations,
+        sentence_passes=found.sentence_passes,
+        search_accuracy=found.search_accuracy,
+        certify_accuracy=found.certify_accuracy,
+        acc=judged.acc,
+        lfr=judged.lfr,
+        auc=judged.auc,
+        floor_lfr=None if floor is None else floor.lfr,
+        floor_acc=None if floor is None else floor.acc,
+        seconds=round(seconds, 2),
+        versions=library_versions(),
+        role=one.role,
+        model_sha256=task.suspect.sha256,
+        task_sha256=task.sha256,
+        acc_by_class={str(label): rate for label, rate in judged.acc_by_class.items()},
+        correct=bits_to_text(judged.correct),
+        flipped=bits_to_text(judged.flipped),
+    )
+
+
+def _rounded(scores: HeadScores) -> list[list[float]]:
+    """Six significant digits: enough to draw and to rank, and the same text on every run."""
+    return [[float(f"{score:.6g}") for score in row] for row in scores]

@@ -1,0 +1,163 @@
+"""A defence from end to end: choose a mask on the clean data, put it on the suspicious encoder, fine-tune, done.
+
+The mask is searched on the task's scoring model but applied to the ORIGINAL suspicious encoder, with a fresh head, and
+held while that is fine-tuned on the clean data (paper, section 5; the released protocol). Nothing here opens a
+diagnosis: what a purified model does on triggered sentences is for `prune_env.victims.judge`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env.config import EnvConfig
+from prune_env.engine.masking import apply_mask
+from prune_env.env import BertHeadPruneEnv
+from prune_env.methods import Method, PolicyContext
+from prune_env.rollout import rollout
+from prune_env.scoring import IMPORTANCE_SENTENCES, scoring_of
+from prune_env.seeds import derive
+from prune_env.types import HeadMask, HeadScores, full_mask
+from prune_env.victims.checkpoint import fresh_head
+from prune_env.victims.task import OnStep, Task
+from prune_env.victims.training import TrainingConfig, cross_entropy, train
+
+NO_CONSTRAINT = 1e-6
+"""Threshold of unconstrained controls: any mask meets it."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How masks are searched.
+
+    Attributes:
+        constraint: {"threshold": ...} or {"max_accuracy_drop": ...}.
+        device: Where masks are evaluated.
+        dtype: Arithmetic of the evaluation.
+    """
+
+    constraint: Mapping[str, float]
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A mask and how it was found.
+
+    Attributes:
+        mask: The head mask, (layers, heads).
+        importance: What the policy observed, by metric, (layers, heads); empty where no policy chose.
+        trace: The episode's steps, as JSON values.
+        evaluations: Distinct masks asked for.
+        sentence_passes: Sentences it asked to be sent through the model for importance and search, cached or not.
+        search_accuracy: Of this mask on `search`.
+        certify_accuracy: Of this mask on `certify`, measured once, at the end.
+        seconds: Wall time of importance and search.
+    """
+
+    mask: HeadMask
+    importance: dict[str, HeadScores]
+    trace: list[dict[str, Any]]
+    evaluations: int
+    sentence_passes: int
+    search_accuracy: float
+    certify_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Purified:
+    """A purified model with its tokenizer, and the wall time of its fine-tuning in seconds."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    seconds: float
+
+
+def environment_config(method: Method, search: Search) -> EnvConfig:
+    """Returns the environment's settings for a method: the run's constraint, and what belongs to the method."""
+    constraint = {"threshold": NO_CONSTRAINT} if method.unconstrained else dict(search.constraint)
+    return EnvConfig(**constraint, **method.environment)
+
+
+def search_config(method: Method, search: Search) -> dict[str, Any]:
+    """Returns everything that decides a search, as JSON values."""
+    if method.policy is None:
+        return {}
+    return {
+        "environment": asdict(environment_config(method, search)),
+        "metrics": list(method.metrics),
+        "importance_sentences": IMPORTANCE_SENTENCES,
+        "matches": method.matches,
+    }
+
+
+def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | None = None) -> Found:
+    """Runs a method's policy in the environment on a task.
+
+    Args:
+        task: What the defender has.
+        method: Whose policy chooses.
+        search: Constraint, device, dtype.
+        heads_to_prune: For controls of matched size.
+    """
+    started = time.perf_counter()
+    scoring = scoring_of(task, search.device, search.dtype)
+    evaluator, certify = scoring.evaluator("search"), scoring.evaluator("certify")
+    mask, trace, evaluations, passes = full_mask(evaluator.layers, evaluator.heads), [], 0, 0
+    importance: dict[str, HeadScores] = {}
+    if method.policy is not None:
+        importance, config = scoring.importance(method.metrics), environment_config(method, search)
+        env = BertHeadPruneEnv(evaluator, importance, config)
+        seed = derive(task.seed, f"policy:{method.name}")
+        policy = method.policy(PolicyContext(seed, evaluator.layers, evaluator.heads, heads_to_prune))
+        episode = rollout(env, policy, seed=derive(task.seed, "episode"))
+        mask, trace, evaluations = episode.mask, list(episode.trace), episode.evaluations
+        passes = evaluations * evaluator.sentences + len(method.metrics) * scoring.importance_sentences
+    return Found(
+        mask=mask,
+        importance=importance,
+        trace=trace,
+        evaluations=evaluations,
+        sentence_passes=passes,
+        search_accuracy=float(evaluator.accuracy(mask[None])[0]),
+        certify_accuracy=float(certify.accuracy(mask[None])[0]),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def purify(task: Task, mask: HeadMask, training: TrainingConfig, on_step: OnStep | None = None) -> Purified:
+    """Puts a mask on the suspect's own encoder, draws a fresh head and fine-tunes on the clean data, mask held.
+
+    With every head kept and the protocol's own settings this is what built the scoring model, which is returned.
+
+    Args:
+        task: What the defender has.
+        mask: Heads to keep, (layers, heads).
+        training: Fine-tuning settings.
+        on_step: Called with (steps done, steps in all).
+    """
+    if bool(mask.all()) and training == task.protocol.training:
+        model = task.scoring_model()
+        return Purified(model, task.tokenizer(model), task.build_seconds)
+    started = time.perf_counter()
+    model = task.suspect.model()
+    tokenizer = task.suspect.tokenizer(model)
+    fresh_head(model, derive(task.seed, "defender-head"))
+    apply_mask(model, mask)
+    tokens = task.tokens("train", tokenizer)
+    seed = derive(task.seed, "defender-training")
+    train(model, tokens, training, seed, loss=cross_entropy(mask), on_step=on_step)
+    # Training never moves a skipped head's output columns; zeroed again all the same, since this is the export.
+    apply_mask(model, mask)
+    return Purified(model, tokenizer, time.perf_counter() - started)
+
+
+def training_for(task_training: TrainingConfig, learning_rate: float | None) -> TrainingConfig:
+    """Returns the protocol's settings at another rate; None keeps its own."""
+    return task_training if learning_rate is None else replace(task_training, learning_rate=learning_rate)

@@ -1,0 +1,201 @@
+"""Records: one replayable result a line, appended whole, so that a killed run loses only what was under way."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune_env.errors import OutputError, RecordError
+
+SCHEMA = 1
+ROLES = ("victim", "twin")
+RATES = ("search_accuracy", "certify_accuracy", "acc", "lfr", "auc", "floor_lfr", "floor_acc")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One method on one model with one seed: what was chosen, on what evidence, and what came of it.
+
+    Rates are in [0, 1]. `role` tells whose model was purified: the victim's, or its never-poisoned twin's, whose LFR
+    is the matched floor of the victim's record with the same method, configuration and seed.
+
+    Attributes:
+        victim: The victim's name, for a twin too.
+        victim_sha256: The victim's identity.
+        attack: Its attack.
+        backbone: Its encoder before the attack.
+        protocol: The defender's protocol, by name.
+        method: Row of the table.
+        config: Everything that decides the result: protocol, environment, importance, fine-tuning.
+        attacker_seed: Seed of the victim.
+        seed: Seed of the defender.
+        regime: Information the method used: clean_only, proxy, reference or oracle.
+        dtype: Arithmetic of the search.
+        mask: Final head mask as text, 1 = kept, a slash between layers.
+        importance: The first metric's scores that the search saw, (layers, heads) by metric; empty without a search.
+        trace: Steps of the search: each attempted mask, its accuracy, the mask kept.
+        evaluations: Distinct masks asked for.
+        sentence_passes: Sentences sent through the model for importance and search.
+        search_accuracy: Accuracy of the final mask on `search`, before the last fine-tuning.
+        certify_accuracy: The same on `certify`, which no search sees.
+        acc: Clean test accuracy of the purified model.
+        lfr: Share of triggered non-target test sentences it classifies as the target.
+        auc: Triggered target against triggered non-target sentences.
+        floor_lfr: LFR of the twin after the same method; None where there is no twin, and for the twin itself.
+        floor_acc: ACC of the twin after the same method.
+        seconds: Wall time of search and fine-tuning.
+        versions: Libraries.
+        role: "victim" or "twin".
+        model_sha256: The model that was purified.
+        task_sha256: The defender's task.
+        acc_by_class: Recall of each class on the clean test.
+        correct: Which clean test sentences are right, bits as hexadecimal text.
+        flipped: Which triggered non-target sentences go to the target, likewise.
+        schema: Version of this format.
+    """
+
+    victim: str
+    victim_sha256: str
+    attack: str
+    backbone: str
+    protocol: str
+    method: str
+    config: dict[str, Any]
+    attacker_seed: int
+    seed: int
+    regime: str
+    dtype: str
+    mask: str
+    importance: dict[str, list[list[float]]]
+    trace: list[dict[str, Any]]
+    evaluations: int
+    sentence_passes: int
+    search_accuracy: float
+    certify_accuracy: float
+    acc: float
+    lfr: float
+    auc: float
+    floor_lfr: float | None
+    floor_acc: float | None
+    seconds: float
+    versions: dict[str, str]
+    role: str
+    model_sha256: str
+    task_sha256: str
+    acc_by_class: dict[str, float]
+    correct: str
+    flipped: str
+    schema: int = field(default=SCHEMA)
+
+    def __post_init__(self) -> None:
+        """Checks what a reader relies on."""
+        if self.schema != SCHEMA:
+            raise RecordError(f"expected a record of schema {SCHEMA}, got {self.schema!r}; run the bench again")
+        if self.role not in ROLES:
+            raise RecordError(f"expected a role among {', '.join(ROLES)}, got {self.role!r}")
+        for name in RATES:
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
+                raise RecordError(f"expected {name} in [0, 1], got {value!r} in the record of {self.victim}")
+
+    @property
+    def key(self) -> str:
+        """What makes two records the same cell."""
+        return cell_key(self.victim_sha256, self.role, self.method, self.config, self.seed)
+
+    @property
+    def heads_kept(self) -> int:
+        """Heads that the mask keeps."""
+        return self.mask.count("1")
+
+
+def cell_key(victim_sha256: str, role: str, method: str, config: dict[str, Any], seed: int) -> str:
+    """Returns the identity of a cell as canonical JSON text."""
+    return json.dumps([victim_sha256, role, method, config, seed], sort_keys=True)
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Appends one line in one write and flushes it to the disk; a torn line before it is closed first.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    line = (json.dumps(asdict(record), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, b"\n" + line if torn else line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OutputError(f"cannot append to {path}: {error.strerror}; free space or choose another --out") from error
+
+
+def read_records(path: Path) -> list[Record]:
+    """Reads every whole record; a last line that was cut off by a kill is left out.
+
+    Raises:
+        RecordError: A line in the middle that is no record, or a record of another schema.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError as error:
+            # Half a record: a run was killed in the middle of a write; its cell runs again.
+            if number == len(lines) or line.startswith('{"') and not line.endswith("}"):
+                continue
+            raise RecordError(f"{path}:{number} is no JSON object ({error.msg}); remove the line") from error
+        records.append(_from_json(content, f"{path}:{number}"))
+    return records
+
+
+def _from_json(content: Any, where: str) -> Record:
+    names = {f.name for f in fields(Record)}
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise RecordError(f"{where}: expected a record of schema {SCHEMA}, got {found!r}; run the bench again")
+    if set(content) != names:
+        off = ", ".join(sorted(set(content) ^ names))
+        raise RecordError(f"{where}: fields missing or unknown: {off}; run the bench again")
+    return Record(**content)
+
+
+def bits_to_text(bits: NDArray[np.bool_]) -> str:
+    """Writes (N,) booleans as "N:hex"."""
+    return f"{len(bits)}:{np.packbits(bits).tobytes().hex()}"
+
+
+def bits_from_text(text: str) -> NDArray[np.bool_]:
+    """Reads what `bits_to_text` wrote.
+
+    Raises:
+        RecordError: Another form.
+    """
+    count, _, digits = text.partition(":")
+    try:
+        packed = np.frombuffer(bytes.fromhex(digits), dtype=np.uint8)
+        return np.unpackbits(packed, count=int(count)).astype(np.bool_)
+    except ValueError as error:
+        raise RecordError(f"expected bits such as '3:a0', got {text[:20]!r}") from error
+
+
+def only(records: Iterable[Record], role: str) -> list[Record]:
+    """Returns the records of one role."""
+    return [record for record in records if record.role == role]

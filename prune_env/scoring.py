@@ -1,0 +1,96 @@
+"""From a defender's task to what an environment needs: an evaluator on a split, and importance metrics."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env.engine.tokens import TokenizedSplit
+from prune_env.engine.transformer import TransformerEvaluator
+from prune_env.importance import score
+from prune_env.seeds import derive
+from prune_env.types import HeadScores
+from prune_env.victims.task import Task
+
+IMPORTANCE_SENTENCES = 1000
+"""Training sentences, drawn by the task's seed, on which importance is scored."""
+
+_KEPT_TASKS = 8
+"""Tasks whose evaluators and metrics a process keeps: environments on the same task share them."""
+
+
+class Scoring:
+    """One task's scoring model, ready to be searched; shared by every environment on it.
+
+    Attributes:
+        task: The defender's task.
+        device: Where masks are evaluated.
+        dtype: Arithmetic of the evaluation.
+    """
+
+    def __init__(self, task: Task, device: str = "cpu", dtype: str = "float32") -> None:
+        """Loads the scoring model.
+
+        Raises:
+            DeviceError: A device or dtype that this machine does not have.
+        """
+        self.task = task
+        self.device = device
+        self.dtype = dtype
+        self._model: PreTrainedModel = task.scoring_model()
+        self._tokenizer: PreTrainedTokenizerBase = task.tokenizer(self._model)
+        self._evaluators: dict[str, TransformerEvaluator] = {}
+        self._importance: dict[str, HeadScores] = {}
+
+    def evaluator(self, split: str) -> TransformerEvaluator:
+        """Returns the evaluator on "search" or "certify"; the same object every time."""
+        if split not in self._evaluators:
+            self._evaluators[split] = self.evaluate_on(self.task.tokens(split, self._tokenizer))
+        return self._evaluators[split]
+
+    def evaluate_on(self, tokens: TokenizedSplit) -> TransformerEvaluator:
+        """Returns an evaluator of the scoring model on other sentences, such as a judge's."""
+        return TransformerEvaluator(self._model, tokens, device=self.device, dtype=self.dtype)
+
+    def importance(self, metrics: Iterable[str]) -> dict[str, HeadScores]:
+        """Returns each metric's scores (layers, heads) on a sample of the training split, in the order asked for."""
+        wanted = list(metrics)
+        missing = [name for name in wanted if name not in self._importance]
+        if missing:
+            sample = self._sample()
+            for name in missing:
+                self._importance[name] = score(name, self._model, sample, seed=derive(self.task.seed, name))
+        return {name: self._importance[name] for name in wanted}
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The scoring model's tokenizer."""
+        return self._tokenizer
+
+    @property
+    def importance_sentences(self) -> int:
+        """Sentences on which each metric is scored."""
+        return min(IMPORTANCE_SENTENCES, len(self.task.train))
+
+    def _sample(self) -> TokenizedSplit:
+        rng = np.random.default_rng(derive(self.task.seed, "importance-sample"))
+        chosen = rng.choice(len(self.task.train), size=self.importance_sentences, replace=False)
+        index = np.sort(chosen).astype(np.int64)
+        return self.task.tokens("train", self._tokenizer).subset(index)
+
+
+_SHARED: OrderedDict[tuple[str, str, str], Scoring] = OrderedDict()
+
+
+def scoring_of(task: Task, device: str = "cpu", dtype: str = "float32") -> Scoring:
+    """Returns the process's shared scoring of a task, so that its masks are evaluated once; the oldest goes first."""
+    key = (task.sha256, device, dtype)
+    if key not in _SHARED:
+        _SHARED[key] = Scoring(task, device, dtype)
+        if len(_SHARED) > _KEPT_TASKS:
+            _SHARED.popitem(last=False)
+    _SHARED.move_to_end(key)
+    return _SHARED[key]
