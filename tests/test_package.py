@@ -44,6 +44,12 @@ def test_the_two_folders_are_linked_into_the_package(name: str, package: object)
     assert Path(str(package.__file__)).resolve() == ROOT / name / "__init__.py"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("folder", ["prune_env/assets", "baselines/results"])
+def test_hashed_files_survive_line_ending_conversion(folder: str) -> None:
+    rules = (ROOT / ".gitattributes").read_text(encoding="utf-8").splitlines()
+    assert f"{folder}/** -text" in rules
+
+
 def test_every_folder_of_modules_is_a_package() -> None:
     folders = {
         path.parent for name in ("prune_env", "agents", "baselines", "tests") for path in (ROOT / name).rglob("*.py")
