@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from prune_env.errors import OutputError
@@ -14,7 +15,7 @@ def cache_folder() -> Path:
     """Returns PRUNE_ENV_CACHE, else `prune-env` below XDG_CACHE_HOME, else `~/.cache/prune-env`."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
-        return Path(chosen)
+        return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prune-env"
 
 
@@ -24,12 +25,21 @@ def writable(folder: Path) -> Path:
     Raises:
         OutputError: It cannot.
     """
-    probe = folder / ".write-probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_text("", encoding="utf-8")
-        probe.unlink()
+        # A name of its own, since processes side by side probe the same folder.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-probe-"):
+            return folder
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"expected to be able to write to {folder}, got: {reason}; choose another folder") from error
-    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file with LF line ends in one step: a reader sees the old content or the new, never half of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

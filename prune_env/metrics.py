@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prune_env.errors import DataError
+
+_Value = TypeVar("_Value", bound=np.generic)
+
 
 def accuracy(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
-    """Returns the share of sentences classified correctly, in [0, 1]."""
-    return float(np.mean(np.asarray(predicted) == np.asarray(labels)))
+    """Returns the share of sentences classified correctly, in [0, 1].
+
+    Raises:
+        DataError: No sentence, or another number of predictions than of labels.
+    """
+    guess, truth = _paired(predicted, labels)
+    return float(np.mean(guess == truth))
 
 
 def accuracy_by_class(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> dict[int, float]:
-    """Returns each class's recall, in [0, 1]."""
-    truth, guess = np.asarray(labels), np.asarray(predicted)
+    """Returns the recall, in [0, 1], of each class that occurs.
+
+    Raises:
+        DataError: As `accuracy`.
+    """
+    guess, truth = _paired(predicted, labels)
     return {int(c): float(np.mean(guess[truth == c] == c)) for c in np.unique(truth)}
 
 
 def label_flip_rate(predicted: NDArray[np.integer], labels: NDArray[np.integer], target: int) -> float:
-    """Returns LFR: the share of triggered sentences of other classes that are classified as the target, in [0, 1]."""
-    flipped = np.asarray(predicted)[np.asarray(labels) != target] == target
-    return float(np.mean(flipped))
+    """Returns LFR: the share of triggered sentences of other classes that are classified as the target, in [0, 1].
+
+    Raises:
+        DataError: As `accuracy`, or no sentence of another class.
+    """
+    guess, truth = _paired(predicted, labels)
+    if not (truth != target).any():
+        raise DataError(f"expected triggered sentences of another class than {target}, got none; LFR is undefined")
+    return float(np.mean(guess[truth != target] == target))
 
 
 def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
@@ -34,7 +54,12 @@ def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float
     Args:
         positive: Target-class scores of the target-class sentences, (P,).
         negative: Target-class scores of the others, (N,).
+
+    Raises:
+        DataError: One of the two is empty.
     """
+    if not len(positive) or not len(negative):
+        raise DataError(f"expected scores of both kinds, got {len(positive)} and {len(negative)}; AUC is undefined")
     ordered = np.sort(np.asarray(negative, dtype=np.float64))
     scores = np.asarray(positive, dtype=np.float64)
     below = np.searchsorted(ordered, scores, side="left")
@@ -64,8 +89,12 @@ def paired_bootstrap(
         second: The other method's value on the same sentences, (N,).
         rng: Draws the resamples.
         draws: Resamples.
+
+    Raises:
+        DataError: No sentence, or another number of them in `second`.
     """
-    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    one, other = _paired(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
+    difference = one - other
     resampled = rng.multinomial(len(difference), np.full(len(difference), 1.0 / len(difference)), size=draws)
     means = resampled @ difference / len(difference)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -86,3 +115,10 @@ def removal_fraction(baseline: float, defended: float, floor: float, noise: floa
     """
     gap = baseline - floor
     return None if gap <= noise else (baseline - defended) / gap
+
+
+def _paired(first: NDArray[_Value], second: NDArray[_Value]) -> tuple[NDArray[_Value], NDArray[_Value]]:
+    one, other = np.asarray(first), np.asarray(second)
+    if one.ndim != 1 or one.shape != other.shape or not one.size:
+        raise DataError(f"expected two values for each of at least one sentence, got {one.shape} and {other.shape}")
+    return one, other

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("sentence", "sentences", "text", "content")
 LABEL_COLUMNS = ("label", "labels")
 
+Row: TypeAlias = tuple[int, object, object]
+"""Line number, text and label, as they were read."""
+
 
 @dataclass(frozen=True)
 class Sentences:
     """Labelled sentences, in the order of their source.
 
     Attributes:
-        texts: One string a sentence, N of them.
-        labels: One class index a sentence, N of them.
+        texts: One string a sentence, N of them, none of them empty.
+        labels: One class index >= 0 a sentence, N of them.
         skipped_empty: Empty sentences that the source had and that are left out.
+
+    Raises:
+        DataError: Texts and labels that do not belong together, an empty text, or a label that is no class index.
     """
 
     texts: tuple[str, ...]
@@ -41,11 +47,16 @@ class Sentences:
     skipped_empty: int = 0
 
     def __post_init__(self) -> None:
-        """Checks that every sentence has its label."""
+        """Checks that every sentence has its label, and stores plain tuples and integers, which JSON can hold."""
         if len(self.texts) != len(self.labels):
             raise DataError(
-                f"expected one label a sentence, got {len(self.texts)} sentences, {len(self.labels)} labels"
+                f"expected one label a sentence, got {len(self.texts)} sentences, {len(self.labels)} labels; "
+                "give two sequences of one length"
             )
+        for position, row in enumerate(zip(self.texts, self.labels, strict=True)):
+            _check_row(position, *row)
+        object.__setattr__(self, "texts", tuple(self.texts))
+        object.__setattr__(self, "labels", tuple(map(int, self.labels)))
 
     def __len__(self) -> int:
         """Returns the number of sentences."""
@@ -75,8 +86,9 @@ class Sentences:
     def sha256(self) -> str:
         """Returns the hash of texts and labels, independent of the file format."""
         digest = hashlib.sha256()
-        for text, label in zip(self.texts, self.labels, strict=True):
-            digest.update(f"{label}\t{text}\n".encode())
+        for row in zip(self.texts, self.labels, strict=True):
+            # As JSON, so that a line break inside a text cannot pass for the next sentence.
+            digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 
     def to_dataset(self) -> Dataset:
@@ -94,7 +106,7 @@ class Sentences:
         """
         text, label = _columns(list(dataset.column_names), "the dataset")
         rows = zip(dataset[text], dataset[label], strict=True)
-        return _collect(((i, str(t), str(c)) for i, (t, c) in enumerate(rows)), "dataset row ", labels)
+        return _collect(((i, t, c) for i, (t, c) in enumerate(rows)), "dataset row ", labels)
 
 
 def read_sentences(path: Path, labels: int = 2) -> Sentences:
@@ -106,12 +118,12 @@ def read_sentences(path: Path, labels: int = 2) -> Sentences:
         labels: Number of classes; labels are 0..labels-1.
 
     Raises:
-        DataError: A missing file, no usable header, a row without both cells, or a label that is no class.
+        DataError: A missing or damaged file, no usable header, a row without both cells, or a label that is no class.
     """
     if (path / "dataset_info.json").is_file():
-        from datasets import Dataset
-
-        return Sentences.from_dataset(Dataset.load_from_disk(str(path)), labels)
+        return _saved_dataset(path, labels)
+    if (path / "dataset_dict.json").is_file():
+        raise DataError(f"expected one split, got the folder {path} of several; give the folder of one of them")
     if not path.is_file():
         raise DataError(f"expected a file of labelled sentences at {path}, found none; check the path")
     readers = {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows}
@@ -130,22 +142,48 @@ def write_jsonl(sentences: Sentences, path: Path) -> None:
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def _collect(rows: Iterable[tuple[int, str, str]], where: str, labels: int) -> Sentences:
+def _saved_dataset(path: Path, labels: int) -> Sentences:
+    from datasets import Dataset
+
+    try:
+        dataset = Dataset.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read as a saved dataset: {error}; save it again with Dataset.save_to_disk"
+        ) from error
+    return Sentences.from_dataset(dataset, labels)
+
+
+def _check_row(position: int, text: object, label: object) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"expected text in sentence {position}, got {text!r}; leave empty sentences out")
+    if isinstance(label, bool) or not isinstance(label, int | np.integer) or label < 0:
+        raise DataError(f"expected a class index >= 0 for sentence {position}, got {label!r}; number classes from 0")
+
+
+def _collect(rows: Iterable[Row], where: str, labels: int) -> Sentences:
     texts: list[str] = []
     classes: list[int] = []
     skipped = 0
     for line, text, label in rows:
-        name = label.strip()
-        if not name.isdecimal() or int(name) >= labels:
+        name = str(label).strip()
+        if not (name.isascii() and name.isdecimal()) or int(name) >= labels:
             raise DataError(f"{where}{line}: expected a label from 0 to {labels - 1}, got {name!r}; correct that line")
+        if not isinstance(text, str) or not _is_unicode(text):
+            raise DataError(f"{where}{line}: expected a sentence as text, got {text!r}; correct that line")
         if not text.strip():
             skipped += 1
             continue
         texts.append(text.strip())
         classes.append(int(name))
     if not texts:
-        raise DataError(f"{where.rstrip(':')} holds no sentence; expected at least one labelled sentence")
+        raise DataError(f"{where.rstrip(': ')} holds no sentence; expected at least one labelled sentence")
     return Sentences(tuple(texts), tuple(classes), skipped)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for half a surrogate pair, which JSON can spell and no file can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in text) if not text.isascii() else True
 
 
 def _columns(header: Sequence[str], where: str) -> tuple[str, str]:
@@ -160,7 +198,7 @@ def _columns(header: Sequence[str], where: str) -> tuple[str, str]:
     return text, label
 
 
-def _table_rows(rows: Iterator[tuple[int, list[str]]], path: Path) -> Iterator[tuple[int, str, str]]:
+def _table_rows(rows: Iterator[tuple[int, list[str]]], path: Path) -> Iterator[Row]:
     _, header = next(rows, (1, []))
     text, label = (header.index(name) for name in _columns(header, f"{path}:1"))
     for line, cells in rows:
@@ -171,30 +209,34 @@ def _table_rows(rows: Iterator[tuple[int, list[str]]], path: Path) -> Iterator[t
         yield line, cells[text], cells[label]
 
 
-def _tsv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+def _tsv_rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = ((i, line.rstrip("\r\n").split("\t")) for i, line in enumerate(file, 1))
         yield from _table_rows(lines, path)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+def _csv_rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        yield from _table_rows(((reader.line_num, cells) for cells in reader), path)
+        # Strict, since a quote that is never closed would otherwise swallow the rest of the file as one cell.
+        reader = csv.reader(file, strict=True)
+        try:
+            yield from _table_rows(((reader.line_num, cells) for cells in reader), path)
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num}: malformed CSV ({error}); correct that line") from error
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+def _jsonl_rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: expected a JSON object, got {error.msg}; correct that line"
-                ) from error
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise DataError(f"{path}:{number}: expected a JSON object, got {error}; correct that line") from error
             if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
+                raise DataError(
+                    f"{path}:{number}: expected a JSON object, got {type(row).__name__}; write one object a line"
+                )
             text, label = _columns(list(row), f"{path}:{number}")
-            yield number, str(row[text]), str(row[label])
+            yield number, row[text], row[label]

@@ -7,6 +7,7 @@ Layout: `sst2/sentences/{train,dev,test}.tsv` (Socher et al. 2013, 6,920 / 872 /
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,10 @@ def data_folder(folder: str | Path | None = None) -> Path:
     chosen = folder or os.environ.get(DATA_VARIABLE)
     if not chosen:
         raise DataError(
-            f"expected a data folder, got none: run `prune-env data fetch DIR`, then give --data DIR or set {DATA_VARIABLE}"
+            "expected a data folder, got none: run `prune-env data fetch DIR`, then give --data DIR or set "
+            f"{DATA_VARIABLE}"
         )
-    path = Path(chosen)
+    path = Path(chosen).expanduser()
     if not (path / "sst2").is_dir():
         raise DataError(f"expected the folder sst2 in {path}, found none; run `prune-env data fetch {path}`")
     return path
@@ -67,27 +69,61 @@ def hold_out(pool: Sentences, count: int, rng: np.random.Generator) -> tuple[Sen
             f"expected at least {2 * count} sentences to hold {count} out, got {len(whole)}; give more data"
         )
     chosen = np.sort(rng.choice(whole, size=count, replace=False))
-    held = pool.take(chosen)
-    runs = {run for i in chosen for run in _runs(tokens[i])}
-    return held, pool.take(i for i, words in enumerate(tokens) if words not in runs)
+    runs = _Runs(tokens[i] for i in chosen)
+    return pool.take(chosen), pool.take(i for i, words in enumerate(tokens) if words not in runs)
 
 
 def without(pool: Sentences, others: Sentences) -> Sentences:
-    """Returns the pool without the sentences (and their sub-phrases) that stand in `others`."""
-    runs = {run for text in others.texts for run in _runs(normalised(text))}
-    return pool.take(i for i, text in enumerate(pool.texts) if normalised(text) not in runs)
+    """Returns the pool without the sentences (and their sub-phrases) that stand in `others`.
+
+    Raises:
+        DataError: Nothing is left.
+    """
+    runs = _Runs(normalised(text) for text in others.texts)
+    rest = pool.take(i for i, text in enumerate(pool.texts) if normalised(text) not in runs)
+    if not len(rest):
+        raise DataError(
+            f"expected training sentences that are not in the validation data, all {len(pool)} of them are; "
+            "give training data of its own"
+        )
+    return rest
 
 
-def _runs(words: tuple[str, ...]) -> set[tuple[str, ...]]:
-    return {words[i:j] for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+class _Runs:
+    """Every run of words of some sentences: `words in runs`, without ever listing the runs.
+
+    A text of a few hundred words has tens of thousands of them; so each word knows its sentences, and a phrase is
+    looked for in those of its rarest word.
+    """
+
+    def __init__(self, sentences: Iterable[tuple[str, ...]] = ()) -> None:
+        """Starts with these sentences."""
+        self._standing: dict[str, list[str]] = {}
+        for words in sentences:
+            self.add(words)
+
+    def add(self, words: tuple[str, ...]) -> None:
+        """Adds a sentence and with it every run of its words."""
+        padded = _padded(words)
+        for word in set(words):
+            self._standing.setdefault(word, []).append(padded)
+
+    def __contains__(self, words: tuple[str, ...]) -> bool:
+        """Tells whether these words stand side by side in one of the sentences."""
+        padded = _padded(words)
+        return any(padded in sentence for sentence in min((self._standing.get(w, []) for w in words), key=len))
+
+
+def _padded(words: tuple[str, ...]) -> str:
+    return f" {' '.join(words)} "
 
 
 def _whole(tokens: list[tuple[str, ...]]) -> list[int]:
     """Positions of the phrases that stand in no longer phrase, first occurrence only."""
-    covered: set[tuple[str, ...]] = set()
+    covered = _Runs()
     whole: list[int] = []
     for i in sorted(range(len(tokens)), key=lambda i: (-len(tokens[i]), i)):
         if tokens[i] not in covered:
             whole.append(i)
-            covered |= _runs(tokens[i])
+            covered.add(tokens[i])
     return sorted(whole)
