@@ -41,38 +41,46 @@ class LayerWeights:
     block: Block
 
 
-def prepare(architecture: Architecture, head_mask: HeadMask | None = None) -> tuple[LayerWeights, ...]:
-    """Cuts the pruned heads out of every layer's matrices, differentiably.
+def pack(architecture: Architecture) -> tuple[LayerWeights, ...]:
+    """Fuses each layer's query, key and value into one matrix, differentiably; every head is kept."""
+    packed = []
+    for block in architecture.blocks:
+        linears = (block.query, block.key, block.value)
+        qkv = torch.cat([linear.weight for linear in linears])
+        bias = torch.cat([linear.bias for linear in linears])
+        packed.append(LayerWeights(qkv, bias, block.output.weight, None, block))
+    return tuple(packed)
+
+
+def narrow(packed: Sequence[LayerWeights], heads: int, head_mask: HeadMask | None) -> tuple[LayerWeights, ...]:
+    """Cuts the pruned heads out of packed matrices, differentiably.
 
     Args:
-        architecture: The model.
-        head_mask: bool (layers, heads), True = kept; None keeps every head at no cost.
+        packed: What `pack` returned.
+        heads: Heads in each layer before pruning.
+        head_mask: bool (layers, heads), True = kept; None keeps every head. A layer that keeps all costs nothing.
 
     Raises:
         MaskError: An invalid mask.
     """
-    if head_mask is not None:
-        check_mask(head_mask, architecture.layers, architecture.heads)
-    rows = [None] * architecture.layers if head_mask is None else list(head_mask)
-    return tuple(_narrow(block, architecture.heads, row) for block, row in zip(architecture.blocks, rows, strict=True))
+    if head_mask is None:
+        return tuple(packed)
+    rows = check_mask(head_mask, len(packed), heads)
+    return tuple(_narrow(layer, heads, row) for layer, row in zip(packed, rows, strict=True))
 
 
-def _narrow(block: Block, heads: int, kept_row: HeadMask | None) -> LayerWeights:
-    """Fuses query, key and value into one matrix, without the heads where `kept_row` is False."""
-    linears = (block.query, block.key, block.value)
-    qkv = torch.cat([linear.weight for linear in linears])
-    bias = torch.cat([linear.bias for linear in linears])
-    output = block.output.weight
-    if kept_row is None or bool(kept_row.all()):
-        return LayerWeights(qkv, bias, output, None, block)
-    kept = torch.from_numpy(np.flatnonzero(kept_row)).to(qkv.device)
-    hidden = qkv.shape[1]
+def _narrow(layer: LayerWeights, heads: int, row: HeadMask) -> LayerWeights:
+    """Keeps the heads of one layer where `row` (heads,) is True."""
+    if bool(row.all()):
+        return layer
+    kept = torch.from_numpy(np.flatnonzero(row)).to(layer.qkv.device)
+    hidden = layer.qkv.shape[1]
     return LayerWeights(
-        qkv=qkv.view(3, heads, -1, hidden).index_select(1, kept).reshape(-1, hidden),
-        qkv_bias=bias.view(3, heads, -1).index_select(1, kept).reshape(-1),
-        output=output.view(hidden, heads, -1).index_select(1, kept).reshape(hidden, -1),
+        qkv=layer.qkv.view(3, heads, -1, hidden).index_select(1, kept).reshape(-1, hidden),
+        qkv_bias=layer.qkv_bias.view(3, heads, -1).index_select(1, kept).reshape(-1),
+        output=layer.output.view(hidden, heads, -1).index_select(1, kept).reshape(hidden, -1),
         kept=kept,
-        block=block,
+        block=layer.block,
     )
 
 
@@ -106,7 +114,7 @@ def forward(
         architecture,
         input_ids,
         lengths,
-        weights=prepare(architecture, head_mask),
+        weights=narrow(pack(architecture), architecture.heads, head_mask),
         gates=gates,
         training=training,
         observe=observe,
@@ -132,7 +140,7 @@ def cls_states(
         architecture: The model, from `describe`.
         input_ids: Token ids (B, T), right-padded.
         lengths: Tokens of each sentence (B,), or None if none is padded.
-        weights: What `prepare` returned, for a caller that runs many batches under one mask; None keeps every head.
+        weights: What `pack` or `narrow` returned, to run many batches under one mask; None keeps every head.
         gates: float (layers, heads) or (B, layers, heads), as in `forward`.
         training: Applies dropout, as in `forward`.
         observe: Receives each layer's attention probabilities, before attention dropout.
@@ -144,7 +152,7 @@ def cls_states(
     run = _Pass(architecture, mask, gates, training, observe)
     hidden = _drop(architecture.embedding(input_ids), architecture.dropout.embedding, training)
     states = []
-    for layer, layer_weights in enumerate(prepare(architecture) if weights is None else weights):
+    for layer, layer_weights in enumerate(pack(architecture) if weights is None else weights):
         cls_only = layer == architecture.layers - 1 and not all_rows
         context = _attention(run, layer, hidden, layer_weights, cls_only)
         hidden = _after_attention(run, hidden, context, layer_weights)

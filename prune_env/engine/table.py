@@ -1,0 +1,162 @@
+"""An evaluator that looks masks up: the accuracy of every valid mask of a small model, computed once and stored."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune_env.engine.evaluator import Evaluator
+from prune_env.errors import CheckpointError, ConfigError, OutputError
+from prune_env.types import HeadMasks, check_masks
+
+SCHEMA = 1
+LARGEST = 50_000_000
+
+
+class TableEvaluator:
+    """Serves stored counts of correct sentences; implements `Evaluator`.
+
+    A layer's mask is the number whose bit h is head h, 1 to 2^heads - 1; minus one it is a digit, and a mask's place in
+    the table is the number with these digits in base 2^heads - 1, first layer most significant.
+    """
+
+    def __init__(self, layers: int, heads: int, counts: NDArray[np.integer], sentences: int) -> None:
+        """Takes a complete table.
+
+        Args:
+            layers: Layers of the model.
+            heads: Heads in each layer.
+            counts: Correct sentences of each valid mask, integers ((2^heads - 1)^layers,), each 0 to `sentences`.
+            sentences: Sentences in the split.
+
+        Raises:
+            ConfigError: Sizes that do not belong together, or counts out of range.
+        """
+        size = table_size(layers, heads)
+        if counts.shape != (size,) or not np.issubdtype(counts.dtype, np.integer):
+            raise ConfigError(
+                f"expected {size} integer counts for {layers} x {heads} heads, "
+                f"got {counts.dtype} of shape {counts.shape}"
+            )
+        if sentences < 1 or int(counts.min()) < 0 or int(counts.max()) > sentences:
+            raise ConfigError(
+                f"expected counts from 0 to {sentences} sentences, got {int(counts.min())} to {int(counts.max())}; "
+                "pass the number of sentences the counts were taken on"
+            )
+        self._layers, self._heads, self._sentences = layers, heads, sentences
+        self._counts = counts.astype(np.int32)
+        radix = float(2**heads - 1) ** np.arange(layers - 1, -1, -1)
+        # A place is an affine function of the bits, and exact in float64: one product with a vector looks up all masks.
+        self._weights = (radix[:, None] * 2.0 ** np.arange(heads)).ravel()
+        self._offset = float(radix.sum())
+
+    @property
+    def layers(self) -> int:
+        """Layers of the model."""
+        return self._layers
+
+    @property
+    def heads(self) -> int:
+        """Attention heads in each layer."""
+        return self._heads
+
+    @property
+    def sentences(self) -> int:
+        """Sentences in the split."""
+        return self._sentences
+
+    def accuracy(self, masks: HeadMasks) -> NDArray[np.float64]:
+        """Returns the share of sentences classified correctly under each mask, float64 (K,).
+
+        Args:
+            masks: bool (K, layers, heads), True = kept.
+
+        Raises:
+            MaskError: An invalid mask.
+        """
+        array = np.asarray(masks)
+        if array.dtype != np.bool_ or array.shape[1:] != (self._layers, self._heads) or not array.any(axis=2).all():
+            check_masks(array, self._layers, self._heads)
+        places = array.reshape(len(array), -1).astype(np.float64) @ self._weights - self._offset
+        return self._counts[places.astype(np.int64)] / self._sentences
+
+    @classmethod
+    def from_evaluator(cls, evaluator: Evaluator, chunk: int = 4096) -> TableEvaluator:
+        """Asks an evaluator for every valid mask.
+
+        Args:
+            evaluator: Any evaluator of a small model.
+            chunk: Masks asked for at once; changes nothing but memory.
+
+        Raises:
+            ConfigError: More valid masks than a table may hold.
+        """
+        layers, heads, sentences = evaluator.layers, evaluator.heads, evaluator.sentences
+        parts = [np.rint(evaluator.accuracy(masks) * sentences) for masks in all_masks(layers, heads, chunk)]
+        return cls(layers, heads, np.concatenate(parts).astype(np.int32), sentences)
+
+    def save(self, path: Path) -> None:
+        """Writes the table as .npz, all or nothing.
+
+        Raises:
+            OutputError: A path that cannot be written.
+        """
+        partial = path.with_name(path.name + ".partial")
+        sizes = np.array([SCHEMA, self._layers, self._heads, self._sentences], dtype=np.int64)
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, counts=self._counts, sizes=sizes)
+            partial.replace(path)
+        except OSError as error:
+            raise OutputError(f"cannot write the table {path}: {error.strerror}; choose a writable folder") from error
+
+    @classmethod
+    def load(cls, path: Path) -> TableEvaluator:
+        """Reads what `save` wrote; pickled content is refused.
+
+        Raises:
+            CheckpointError: A file that is not there, damaged, or of another schema.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                schema, layers, heads, sentences = (int(size) for size in file["sizes"])
+                counts = file["counts"]
+            if schema != SCHEMA:
+                raise ConfigError(f"schema {schema} instead of {SCHEMA}")
+            return cls(layers, heads, counts, sentences)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, ConfigError) as error:
+            raise CheckpointError(f"expected a table of masks in {path}: {error}; build it anew") from error
+
+
+def table_size(layers: int, heads: int) -> int:
+    """Returns the number of valid masks, (2^heads - 1)^layers.
+
+    Raises:
+        ConfigError: Sizes below one, or more masks than a table may hold.
+    """
+    if layers < 1 or heads < 1:
+        raise ConfigError(f"expected at least one layer and one head, got {layers} x {heads}")
+    size = int((2**heads - 1) ** layers)
+    if size > LARGEST:
+        raise ConfigError(
+            f"{layers} x {heads} heads have {size} valid masks, a table holds {LARGEST}; evaluate directly"
+        )
+    return size
+
+
+def all_masks(layers: int, heads: int, chunk: int = 4096) -> Iterator[HeadMasks]:
+    """Yields every valid mask in the table's order, bool (at most chunk, layers, heads) at a time.
+
+    Raises:
+        ConfigError: More valid masks than a table may hold.
+    """
+    size, base = table_size(layers, heads), 2**heads - 1
+    radix = base ** np.arange(layers - 1, -1, -1, dtype=np.int64)
+    for start in range(0, size, chunk):
+        places = np.arange(start, min(start + chunk, size), dtype=np.int64)
+        digits = places[:, None] // radix % base + 1
+        yield (digits[:, :, None] >> np.arange(heads)) & 1 == 1
