@@ -94,11 +94,12 @@ def paired_bootstrap(
         DataError: No sentence, or another number of them in `second`.
     """
     one, other = _paired(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
-    difference = one - other
-    resampled = rng.multinomial(len(difference), np.full(len(difference), 1.0 / len(difference)), size=draws)
-    means = resampled @ difference / len(difference)
+    # Sentences with equal differences are drawn together: the same distribution, from a handful of binomials a draw.
+    values, counts = np.unique(one - other, return_counts=True)
+    resampled = rng.multinomial(len(one), counts / len(one), size=draws)
+    means = resampled @ values / len(one)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(difference.mean()), float(low), float(high))
+    return Interval(float((one - other).mean()), float(low), float(high))
 
 
 def removal_fraction(baseline: float, defended: float, floor: float, noise: float) -> float | None:
