@@ -1,0 +1,143 @@
+"""What a table says, in words that follow from its numbers: did a strategy do better than chance or a warmer rate?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prune_env.baselines.summary import CONTROLS, REFERENCE, Row, compare
+from prune_env.metrics import Interval
+
+CLAIM_SEEDS = 5
+"""Seeds below which a difference is a lead: the paper uses five, and fine-tuning varies from seed to seed."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The best strategy at one rate against one rival.
+
+    Attributes:
+        strategy: The strategy's row.
+        rival: A control's row, or plain fine-tuning at the same or a warmer rate.
+        difference: Points above the floor of the strategy minus the rival's, paired over sentences.
+    """
+
+    strategy: Row
+    rival: Row
+    difference: Interval
+
+    @property
+    def won(self) -> bool:
+        """Whether the strategy leaves less of the backdoor, beyond the noise over sentences."""
+        return self.difference.high < 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the rival does."""
+        return self.difference.low > 0.0
+
+    @property
+    def agreeing(self) -> str:
+        """In how many of the shared seeds the difference has the sign of their mean."""
+        mine, theirs = self.strategy.by_seed, self.rival.by_seed
+        shared = [seed for seed in mine if seed in theirs]
+        same = sum((mine[seed] - theirs[seed]) * self.difference.value > 0 for seed in shared)
+        return f"in {same} of {len(shared)} seeds"
+
+
+def reading(rows: Sequence[Row], bootstrap_seed: int = 0) -> str:
+    """Says for each victim and rate whether a random mask or plain fine-tuning does as well as the best strategy.
+
+    The best strategy is the clean-only one that leaves the fewest points above its floor, which favours strategies:
+    they are several, and the best is chosen by the number that is then compared.
+
+    Args:
+        rows: What `summarise` returned.
+        bootstrap_seed: Seeds the resamples.
+
+    Returns:
+        A first line for all victims, then one line a victim and rate.
+    """
+    contests = [_contests(strategy, rows, bootstrap_seed) for strategy in _best_strategies(rows)]
+    contests = [found for found in contests if found]
+    if not contests:
+        return "No strategy stands beside a random mask or plain fine-tuning here, so the table compares nothing."
+    better = sum(all(contest.won for contest in found) for found in contests)
+    seeds = min(len(contest.strategy.seeds) for found in contests for contest in found)
+    lead = (
+        f"In {better} of {len(contests)} settings (victim and rate) the best strategy leaves less of the backdoor than "
+        "each rival run beside it (a random mask, ft at the same rate, ft at a warmer rate), beyond the noise over "
+        "sentences."
+    )
+    if seeds < CLAIM_SEEDS:
+        lead += (
+            f" With {_count(seeds, 'seed')} this is a lead, not a result: fine-tuning varies more than sentences do."
+        )
+    return "\n".join([lead, *(_line(found) for found in contests)])
+
+
+def _best_strategies(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yields the clean-only strategy with the fewest points above the floor, for each victim, protocol and rate."""
+    settings: dict[tuple[str, str, float], list[Row]] = {}
+    for row in rows:
+        if row.method not in (REFERENCE, *CONTROLS) and row.regime == "clean_only":
+            settings.setdefault((row.victim, row.protocol, row.learning_rate), []).append(row)
+    for strategies in settings.values():
+        yield min(strategies, key=_left)
+
+
+def _left(row: Row) -> float:
+    return sum(row.by_seed.values()) / len(row.by_seed)
+
+
+def _contests(strategy: Row, rows: Sequence[Row], bootstrap_seed: int) -> list[Contest]:
+    """Sets the strategy against the best control at its rate, ft at its rate and the best ft at a warmer one."""
+    beside = [row for row in rows if (row.victim, row.protocol) == (strategy.victim, strategy.protocol)]
+    same = [row for row in beside if row.learning_rate == strategy.learning_rate]
+    rivals = (
+        [row for row in same if row.method in CONTROLS and row.constraint == strategy.constraint],
+        [row for row in same if row.method == REFERENCE],
+        [row for row in beside if row.method == REFERENCE and row.learning_rate > strategy.learning_rate],
+    )
+    found = []
+    for rival in (min(candidates, key=_left) for candidates in rivals if candidates):
+        difference = compare(strategy, rival, bootstrap_seed)
+        if difference is not None:
+            found.append(Contest(strategy, rival, difference))
+    return found
+
+
+def _line(contests: list[Contest]) -> str:
+    strategy = contests[0].strategy
+    what = "points above the floor" if strategy.floor is not None else "% LFR (no twin, no floor)"
+    start = (
+        f"- {strategy.victim} at {strategy.learning_rate:g}: {strategy.method} ({strategy.heads_kept.mean:.0f} of "
+        f"{strategy.heads} heads kept, ACC {_percent(strategy.acc.mean)}) leaves {_percent(_left(strategy))} {what}"
+    )
+    return "; ".join([start, *(_clause(contest) for contest in contests)]) + "."
+
+
+def _clause(contest: Contest) -> str:
+    rival, gap = contest.rival, contest.difference
+    details = f"ACC {_percent(rival.acc.mean)}"
+    if rival.method in CONTROLS:
+        name, details = "a random mask", f"{rival.heads_kept.mean:.0f} heads kept, {details}"
+    elif rival.learning_rate > contest.strategy.learning_rate:
+        name = f"{rival.method} at {rival.learning_rate:g}"
+    else:
+        name = f"{rival.method} at the same rate"
+    # From the rival's side: minus the difference, so its bounds change places.
+    points = f"{-100 * gap.value:+.1f} [{-100 * gap.high:+.1f}, {-100 * gap.low:+.1f}] points, {contest.agreeing}"
+    if contest.won:
+        return f"{name} ({details}) leaves more, {points}"
+    if contest.lost:
+        return f"{name} ({details}) leaves less, {points}"
+    return f"{name} ({details}) does as well within noise, {points}"
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

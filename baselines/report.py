@@ -1,0 +1,198 @@
+"""The table of a benchmark: in a terminal, in Markdown, as JSON, and in the README between its markers.
+
+python -m prune_env.baselines.report baselines/results --update README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from prune_env.baselines.reading import reading
+from prune_env.baselines.summary import REFERENCE, Row, Spread, summarise
+from prune_env.errors import OutputError, PruneEnvError, RecordError
+from prune_env.metrics import Interval
+from prune_env.records import Record, read_records
+
+__all__ = [
+    "Row", "as_json", "load", "main", "markdown_table", "reading", "rich_table", "summarise", "update_readme",
+]  # fmt: skip
+
+START, END = "<!-- table:start -->", "<!-- table:end -->"
+
+COLUMNS = (
+    "method", "rate", "heads kept", "evaluations", "ACC", "LFR", "AUC", "floor", "above floor", "removed", "seconds",
+)  # fmt: skip
+
+LEGEND = (
+    "Percent; mean ± standard deviation over seeds; in brackets 95 % intervals over test sentences (paired bootstrap "
+    "of the mean over seeds). Removed is blank where ft's LFR is not above its floor beyond noise."
+)
+
+
+def load(paths: Iterable[Path]) -> list[Record]:
+    """Reads records from files, and from every .jsonl file of folders.
+
+    Raises:
+        RecordError: A path that is not there, no records in it, or malformed ones.
+    """
+    records: list[Record] = []
+    for path in paths:
+        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        found = [record for file in files for record in read_records(file)]
+        if not found:
+            raise RecordError(f"expected records in {path}, found none; give the records.jsonl of a bench")
+        records += found
+    return records
+
+
+def rich_table(rows: Sequence[Row]) -> Group:
+    """Returns one table a victim, for `rich.console.Console.print`."""
+    parts: list[Table | Text] = []
+    for title, group in _by_victim(rows):
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for name in COLUMNS:
+            table.add_column(name, justify="left" if name == "method" else "right", overflow="fold")
+        for cells in _cells(group):
+            table.add_row(*cells)
+        parts.append(table)
+    return Group(*parts, Text(LEGEND, style="dim"))
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Returns one Markdown table a victim, each under its title, and the legend."""
+    parts = []
+    for title, group in _by_victim(rows):
+        ruler = ("---", *("---:" for _ in COLUMNS[1:]))
+        lines = (f"| {' | '.join(cells)} |" for cells in (COLUMNS, ruler, *_cells(group)))
+        parts.append("\n".join([f"**{title}**", "", *lines]))
+    return "\n\n".join([*parts, LEGEND])
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Returns the rows as JSON values; rates in [-1, 1], None where undefined."""
+    names = [field.name for field in fields(Row) if field.name != "excess"]
+    objects = []
+    for row in rows:
+        values = {name: getattr(row, name) for name in names}
+        plain = {
+            name: asdict(value) if isinstance(value, Spread | Interval) else value for name, value in values.items()
+        }
+        objects.append(
+            {**plain, "seeds": list(row.seeds), "excess_by_seed": {str(k): v for k, v in row.by_seed.items()}}
+        )
+    return objects
+
+
+def update_readme(readme: Path, records: Iterable[Record]) -> bool:
+    """Writes the reading and the table between the README's markers.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        OutputError: No README, or one without the two markers.
+    """
+    try:
+        old = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot read {readme}: {error.strerror}; give the path of the README") from error
+    head, start, rest = old.partition(START)
+    _, end, tail = rest.partition(END)
+    if not start or not end:
+        raise OutputError(f"expected the lines {START} and {END} in {readme}; put them where the table belongs")
+    rows = summarise(records)
+    new = f"{head}{START}\n{reading(rows)}\n\n{markdown_table(rows)}\n{END}{tail}"
+    if new != old:
+        readme.write_text(new, encoding="utf-8", newline="\n")
+    return new != old
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table of records, or writes it into a README; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m prune_env.baselines.report", description=__doc__.splitlines()[0])
+    parser.add_argument("records", type=Path, nargs="+", help="records.jsonl files, or folders of .jsonl files")
+    parser.add_argument("--update", type=Path, metavar="README", help="write the table between this file's markers")
+    args = parser.parse_args(argv)
+    try:
+        records = load(args.records)
+        if args.update is not None:
+            changed = update_readme(args.update, records)
+            sys.stdout.write(f"{args.update}: {'written' if changed else 'already up to date'}\n")
+            return 0
+        rows = summarise(records)
+    except PruneEnvError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    Console().print(reading(rows), rich_table(rows), sep="\n\n", markup=False, highlight=False)
+    return 0
+
+
+def _by_victim(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Groups rows under one title for each victim and protocol."""
+    groups = []
+    for (victim, protocol), found in groupby(rows, key=lambda row: (row.victim, row.protocol)):
+        group = list(found)
+        seeds = sorted({seed for row in group for seed in row.seeds})
+        noun = "seed" if len(seeds) == 1 else "seeds"
+        attack = "" if group[0].attack in victim else f"attack {group[0].attack}, "
+        groups.append((f"{victim} ({attack}protocol {protocol}, {noun} {', '.join(map(str, seeds))})", group))
+    return groups
+
+
+def _cells(group: Sequence[Row]) -> list[tuple[str, ...]]:
+    names = [(row.method, row.learning_rate) for row in group]
+    most = max(len(row.seeds) for row in group)
+    return [
+        (
+            _name(row, ambiguous=names.count((row.method, row.learning_rate)) > 1, seeds=most),
+            f"{row.learning_rate:g}",
+            f"{_count(row.heads_kept)} of {row.heads}",
+            _count(row.evaluations),
+            _percent(row.acc),
+            _percent(row.lfr),
+            _percent(row.auc),
+            "" if row.floor is None else _percent(row.floor),
+            _interval(row.above_floor),
+            "reference" if row.method == REFERENCE else _interval(row.removed),
+            _count(row.seconds),
+        )
+        for row in group
+    ]
+
+
+def _name(row: Row, ambiguous: bool, seeds: int) -> str:
+    """Names a row, and whatever sets it apart from the rows around it."""
+    notes = [row.regime] if row.regime != "clean_only" else []
+    notes += [row.constraint] if ambiguous and row.constraint else []
+    notes += [f"{len(row.seeds)} of {seeds} seeds"] if len(row.seeds) < seeds else []
+    return f"{row.method} ({', '.join(notes)})" if notes else row.method
+
+
+def _percent(spread: Spread) -> str:
+    return f"{100 * spread.mean:.1f}" + ("" if spread.sd is None else f" ± {100 * spread.sd:.1f}")
+
+
+def _count(spread: Spread) -> str:
+    if not spread.sd:
+        return f"{spread.mean:.0f}"
+    return f"{spread.mean:.1f} ± {spread.sd:.1f}"
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

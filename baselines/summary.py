@@ -1,0 +1,269 @@
+"""From records to rows: means over seeds, the matched floor, what was removed, each with its noise.
+
+An interval is a paired bootstrap over the triggered test sentences: it covers which sentences happened to be in the
+test set, on the models that were trained. It does not cover the noise of fine-tuning, which only more seeds show: that
+is the standard deviation over seeds, beside each mean.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune_env.errors import RecordError
+from prune_env.methods import METHODS
+from prune_env.metrics import Interval, paired_bootstrap, removal_fraction
+from prune_env.records import Record, bits_from_text, cell_key, only
+
+REFERENCE = "ft"
+"""The method against which removal is measured, at the same rate, data, epochs and seeds."""
+
+CONTROLS = ("random", "random-balanced")
+"""Masks of the size a strategy chose, drawn without looking."""
+
+Flips = dict[int, NDArray[np.float64]]
+"""Seed -> one value a triggered non-target sentence, (M,)."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over seeds and their standard deviation (n - 1); None for a single seed."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Summarises at least one value."""
+        found = list(values)
+        return cls(statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one learning rate on one victim, over seeds; rates and differences of rates are in [-1, 1].
+
+    Attributes:
+        victim: The victim's name.
+        attack: Its attack.
+        protocol: The defender's protocol.
+        method: Registered name.
+        learning_rate: Of the final fine-tuning.
+        constraint: Accuracy that the search had to hold, in words; "" without a search.
+        regime: Information the method used.
+        seeds: The defender's seeds.
+        heads: Heads of the model.
+        heads_kept: Heads that the masks keep.
+        evaluations: Distinct masks asked for.
+        certify_accuracy: Of the mask on `certify`, before the last fine-tuning.
+        acc: Clean test accuracy.
+        lfr: Label flip rate.
+        auc: Triggered target against triggered non-target sentences.
+        seconds: Search and fine-tuning.
+        floor: LFR of the twin after the same method, seed by seed; None without a twin.
+        above_floor: LFR - floor, over the seeds that have both.
+        against_ft: LFR - LFR of plain fine-tuning at the same rate, over the seeds that have both; None for it itself.
+        removed: (LFR of ft - LFR) / (LFR of ft - floor of ft), over the seeds that have all; None where there is
+            nothing to remove beyond noise, and for ft itself.
+        excess: What compares rows: by seed, each sentence's flip minus the twin's (plain flips without a twin).
+    """
+
+    victim: str
+    attack: str
+    protocol: str
+    method: str
+    learning_rate: float
+    constraint: str
+    regime: str
+    seeds: tuple[int, ...]
+    heads: int
+    heads_kept: Spread
+    evaluations: Spread
+    certify_accuracy: Spread
+    acc: Spread
+    lfr: Spread
+    auc: Spread
+    seconds: Spread
+    floor: Spread | None
+    above_floor: Interval | None
+    against_ft: Interval | None
+    removed: Interval | None
+    excess: Flips = field(compare=False, repr=False)
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Points above the floor (LFR without a twin) of each seed, as a rate."""
+        return {seed: float(flips.mean()) for seed, flips in self.excess.items()}
+
+
+def summarise(records: Iterable[Record], bootstrap_seed: int = 0) -> list[Row]:
+    """Returns a row for each victim, method, learning rate and configuration, by victim, rate and method.
+
+    Args:
+        records: Victims' and twins' records in any order; of two records of one cell the later one counts.
+        bootstrap_seed: Seeds the resamples of every interval.
+
+    Raises:
+        RecordError: Records of different versions of one victim, or judged on different sentences.
+    """
+    cells = {record.key: record for record in records}
+    _one_version(cells.values())
+    groups: dict[str, list[Record]] = {}
+    for record in only(cells.values(), "victim"):
+        groups.setdefault(cell_key(record.victim_sha256, "", record.method, record.config, 0), []).append(record)
+    rows = [_row(sorted(group, key=lambda one: one.seed), cells, bootstrap_seed) for group in groups.values()]
+    return sorted(
+        rows, key=lambda row: (row.victim, row.protocol, row.learning_rate, _rank(row.method), row.constraint)
+    )
+
+
+def compare(row: Row, other: Row, bootstrap_seed: int = 0) -> Interval | None:
+    """Returns how far one row is above another, in points above their own floors, over the seeds they share.
+
+    None where they share no seed, or only one of them has a floor.
+    """
+    seeds = [seed for seed in row.excess if seed in other.excess]
+    if not seeds or (row.floor is None) != (other.floor is None):
+        return None
+    return _paired(_mean(row.excess, seeds), _mean(other.excess, seeds), bootstrap_seed)
+
+
+def _row(group: list[Record], cells: dict[str, Record], bootstrap_seed: int) -> Row:
+    first = group[0]
+    flips = {record.seed: _flips(record) for record in group}
+    floors = _of_each(group, "twin", first.method, cells)
+    floor_flips = {record.seed: _flips(record) for record in floors}
+    excess = {seed: flips[seed] - floor_flips[seed] for seed in floor_flips} if floors else flips
+    _same_sentences(first, [*flips.values(), *floor_flips.values()])
+
+    def spread(name: str) -> Spread:
+        return Spread.of(getattr(record, name) for record in group)
+
+    return Row(
+        victim=first.victim,
+        attack=first.attack,
+        protocol=first.protocol,
+        method=first.method,
+        learning_rate=first.config["training"]["learning_rate"],
+        constraint=_constraint(first),
+        regime=first.regime,
+        seeds=tuple(flips),
+        heads=first.mask.count("1") + first.mask.count("0"),
+        heads_kept=spread("heads_kept"),
+        evaluations=spread("evaluations"),
+        certify_accuracy=spread("certify_accuracy"),
+        acc=spread("acc"),
+        lfr=spread("lfr"),
+        auc=spread("auc"),
+        seconds=spread("seconds"),
+        floor=Spread.of(record.lfr for record in floors) if floors else None,
+        above_floor=_paired(_mean(excess, list(excess)), 0.0, bootstrap_seed) if floors else None,
+        excess=excess,
+        **_against_reference(group, flips, cells, bootstrap_seed),
+    )
+
+
+def _against_reference(
+    group: list[Record], flips: Flips, cells: dict[str, Record], bootstrap_seed: int
+) -> dict[str, Interval | None]:
+    """Returns `against_ft` and `removed`; both None for plain fine-tuning itself and where it was not run."""
+    baselines = {record.seed: _flips(record) for record in _of_each(group, "victim", REFERENCE, cells)}
+    if group[0].method == REFERENCE or not baselines:
+        return {"against_ft": None, "removed": None}
+    _same_sentences(group[0], [*flips.values(), *baselines.values()])
+    against = _paired(_mean(flips, list(baselines)), _mean(baselines, list(baselines)), bootstrap_seed)
+    floors = {record.seed: _flips(record) for record in _of_each(group, "twin", REFERENCE, cells)}
+    seeds = [seed for seed in baselines if seed in floors]
+    removed = None
+    if seeds:
+        removed = removal(_mean(baselines, seeds), _mean(flips, seeds), _mean(floors, seeds), bootstrap_seed)
+    return {"against_ft": against, "removed": removed}
+
+
+def removal(
+    baseline: NDArray[np.float64], defended: NDArray[np.float64], floor: NDArray[np.float64], bootstrap_seed: int = 0
+) -> Interval | None:
+    """Returns the removal fraction with a 95 % interval, from flips of the same sentences.
+
+    The interval is that of the ratio linearised at its value (delta method), resampled over sentences.
+
+    Args:
+        baseline: Flips after plain fine-tuning, (M,).
+        defended: Flips after the defence, (M,).
+        floor: Flips of the twin after plain fine-tuning, (M,).
+        bootstrap_seed: Seeds the resamples.
+
+    Returns:
+        None where baseline and floor do not differ by more than the noise of their difference.
+    """
+    gap = _paired(baseline, floor, bootstrap_seed)
+    means = float(baseline.mean()), float(defended.mean()), float(floor.mean())
+    value = removal_fraction(*means, noise=(gap.high - gap.low) / 2)
+    if value is None:
+        return None
+    around = _paired((baseline - defended) / gap.value, value * (baseline - floor) / gap.value, bootstrap_seed)
+    return Interval(value, value + around.low, value + around.high)
+
+
+def _of_each(group: list[Record], role: str, method: str, cells: dict[str, Record]) -> list[Record]:
+    """Returns, for each record that has one, the record of another role or of plain fine-tuning in the same cell."""
+    found = []
+    for record in group:
+        config = record.config if method == record.method else {**record.config, "search": {}}
+        match = cells.get(cell_key(record.victim_sha256, role, method, config, record.seed))
+        if match is not None:
+            found.append(match)
+    return found
+
+
+def _flips(record: Record) -> NDArray[np.float64]:
+    return bits_from_text(record.flipped).astype(np.float64)
+
+
+def _mean(flips: Flips, seeds: Sequence[int]) -> NDArray[np.float64]:
+    """Averages each sentence over seeds first, so that resampling draws sentences and not (sentence, seed) pairs."""
+    mean: NDArray[np.float64] = np.mean([flips[seed] for seed in seeds], axis=0)
+    return mean
+
+
+def _paired(one: NDArray[np.float64], other: NDArray[np.float64] | float, bootstrap_seed: int) -> Interval:
+    return paired_bootstrap(one, np.broadcast_to(other, one.shape), np.random.default_rng(bootstrap_seed))
+
+
+def _one_version(records: Iterable[Record]) -> None:
+    known: dict[str, str] = {}
+    for record in records:
+        found = known.setdefault(record.victim, record.victim_sha256)
+        if found != record.victim_sha256:
+            raise RecordError(
+                f"expected one version of {record.victim}, got records of {found[:12]}... and "
+                f"{record.victim_sha256[:12]}...; report each version's records by themselves"
+            )
+
+
+def _same_sentences(record: Record, flips: Iterable[NDArray[np.float64]]) -> None:
+    sizes = {len(one) for one in flips}
+    if len(sizes) > 1:
+        raise RecordError(
+            f"expected every record of {record.victim} to judge the same sentences, got {sorted(sizes)} of them; "
+            "report records of one version of the victim at a time"
+        )
+
+
+def _constraint(record: Record) -> str:
+    search = record.config["search"]
+    # A control of matched size is held to nothing itself, but its size comes from a search that was.
+    environment = search.get("matched", search).get("environment", {})
+    if environment.get("max_accuracy_drop") is not None:
+        return f"accuracy drop <= {environment['max_accuracy_drop']:g}"
+    threshold = environment.get("threshold")
+    return "" if threshold is None else f"accuracy >= {threshold:g}"
+
+
+def _rank(method: str) -> tuple[int, str]:
+    names = list(METHODS)
+    return (names.index(method) if method in names else len(names), method)
