@@ -1,15 +1,21 @@
-"""One cell of the benchmark: purify a victim's model and its twin with one method, one seed and one rate; judge both."""
+"""One cell of the benchmark: a victim's model and its twin, purified alike and judged.
+
+A cell is one method, one seed and one rate; victims that share a twin share its purification too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from prune_env.defense import Found, Search, find_mask, purify, search_config, training_for
 from prune_env.methods import Method, get_method
 from prune_env.records import Record, append_record, bits_to_text, cell_key, read_records
-from prune_env.types import HeadScores, mask_to_text
+from prune_env.types import HeadScores, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.judge import Judgement, judge
 from prune_env.victims.manifest import library_versions
@@ -86,11 +92,21 @@ def plan(victim: Victim, role: str, cell: Cell, settings: Settings) -> Plan:
     training = training_for(protocol.training, cell.learning_rate)
     config = {
         "protocol": protocol.to_json(),
-        "search": search_config(method, settings.search_of(victim)),
+        "search": _search_config(method, settings.search_of(victim)),
         "training": asdict(training.resolved(settings.device)),
     }
     key = cell_key(victim.manifest.sha256, role, cell.method, config, cell.seed)
     return Plan(victim, role, method, training, config, key)
+
+
+def _search_config(method: Method, search: Search) -> dict[str, Any]:
+    """Returns what decides a search, that of a matched method included: its constraint decides how many heads go."""
+    config = search_config(method, search)
+    if method.policy is not None:
+        config["dtype"] = search.dtype
+    if method.matches is not None:
+        config["matched"] = search_config(get_method(method.matches), search)
+    return config
 
 
 def run_cell(cell: Cell, settings: Settings) -> list[Record]:
@@ -114,13 +130,12 @@ def run_cell(cell: Cell, settings: Settings) -> list[Record]:
     if missing:
         twin = open_diagnosis(missing[0].victim).twin
         if twin is not None:
-            for record in _records(twin, missing, cell.seed, settings, {}):
+            for record in _records(twin, missing, cell.seed, settings, records):
                 keep(record)
     for victim in victims:
         one = plan(victim, "victim", cell, settings)
         if one.key not in records:
-            floor = {victim.name: records.get(plan(victim, "twin", cell, settings).key)}
-            for record in _records(victim.suspect, [one], cell.seed, settings, floor):
+            for record in _records(victim.suspect, [one], cell.seed, settings, records):
                 keep(record)
     return new
 
@@ -131,42 +146,59 @@ def build_cell_task(suspect: Suspect, victim: Victim, seed: int, settings: Setti
 
 
 def _records(
-    suspect: Suspect, plans: list[Plan], seed: int, settings: Settings, floors: dict[str, Record | None]
+    suspect: Suspect, plans: list[Plan], seed: int, settings: Settings, known: dict[str, Record]
 ) -> list[Record]:
     """Purifies one model and judges it for each victim it stands for."""
     first = plans[0]
     task = build_cell_task(suspect, first.victim, seed, settings)
-    found = _find(task, first.method, settings.search_of(first.victim))
+    found = _find(task, first.method, settings.search_of(first.victim), list(known.values()))
     purified = purify(task, found.mask, first.training)
     records = []
     for one in plans:
         length = first.training.max_length
         judged = judge(purified.model, purified.tokenizer, open_diagnosis(one.victim), length, settings.device)
         seconds = found.seconds + purified.seconds
-        records.append(_record(one, task, found, judged, settings, seconds, floors.get(one.victim.name)))
+        floor = known.get(cell_key(one.victim.manifest.sha256, "twin", one.method.name, one.config, seed))
+        records.append(
+            _record(one, task=task, found=found, judged=judged, dtype=settings.dtype, seconds=seconds, floor=floor)
+        )
     return records
 
 
-_FOUND: dict[tuple[str, str, str], Found] = {}
-"""Masks found by this process: a second rate fine-tunes the same mask, and its search is not run (or timed) again."""
+def _find(task: Task, method: Method, search: Search, records: Iterable[Record]) -> Found:
+    """Searches the mask, or takes it from a record of the same search: rates share their masks."""
+    config = search_config(method, search)
+    for record in records:
+        known = (record.task_sha256, record.method, record.config["search"], record.dtype)
+        if known == (task.sha256, method.name, config, search.dtype):
+            return _found_in(record)
+    matched = None
+    if method.matches is not None:
+        mask = _find(task, get_method(method.matches), search, records).mask
+        matched = int((~mask).sum())
+    return find_mask(task, method, search, matched)
 
 
-def _find(task: Task, method: Method, search: Search) -> Found:
-    key = (task.sha256, method.name, repr(search))
-    if key not in _FOUND:
-        matched = None
-        if method.matches is not None:
-            matched = int((~_find(task, get_method(method.matches), search).mask).sum())
-        _FOUND[key] = find_mask(task, method, search, matched)
-    return _FOUND[key]
+def _found_in(record: Record) -> Found:
+    return Found(
+        mask=mask_from_text(record.mask),
+        importance={name: np.array(scores, dtype=np.float32) for name, scores in record.importance.items()},
+        trace=record.trace,
+        evaluations=record.evaluations,
+        sentence_passes=record.sentence_passes,
+        search_accuracy=record.search_accuracy,
+        certify_accuracy=record.certify_accuracy,
+        seconds=record.search_seconds,
+    )
 
 
 def _record(
     one: Plan,
+    *,
     task: Task,
     found: Found,
     judged: Judgement,
-    settings: Settings,
+    dtype: str,
     seconds: float,
     floor: Record | None,
 ) -> Record:
@@ -182,7 +214,7 @@ def _record(
         attacker_seed=manifest.attacker_seed,
         seed=task.seed,
         regime=one.method.regime,
-        dtype=settings.dtype,
+        dtype=dtype,
         mask=mask_to_text(found.mask),
         importance={name: _rounded(scores) for name, scores in found.importance.items()},
         trace=found.trace,
@@ -196,6 +228,7 @@ def _record(
         floor_lfr=None if floor is None else floor.lfr,
         floor_acc=None if floor is None else floor.acc,
         seconds=round(seconds, 2),
+        search_seconds=round(found.seconds, 2),
         versions=library_versions(),
         role=one.role,
         model_sha256=task.suspect.sha256,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prune_env.methods import Method, PolicyContext
+from prune_env.methods import Method
 from prune_env.observation import Observation
 from prune_env.scripted import Action, choose, group_size, lowest_first, prune
 
@@ -37,14 +37,10 @@ class LowestFirst:
         return prune(observation, [] if done else group, stop=done), state
 
 
-def _policy(context: PolicyContext) -> LowestFirst:
-    return LowestFirst("gradient")
-
-
 GRADIENT = Method(
     name="gradient",
     summary="lowest gradient norm first, in groups, with backtracking (paper, Algorithm 1)",
-    policy=_policy,
+    policy=lambda _: LowestFirst("gradient"),
     metrics=("gradient",),
     environment={"on_violation": "backtrack"},
 )

@@ -81,7 +81,7 @@ class Purified:
 
 def environment_config(method: Method, search: Search) -> EnvConfig:
     """Returns the environment's settings for a method: the run's constraint, and what belongs to the method."""
-    constraint = {"threshold": NO_CONSTRAINT} if method.unconstrained else dict(search.constraint)
+    constraint: dict[str, Any] = {"threshold": NO_CONSTRAINT} if method.unconstrained else dict(search.constraint)
     return EnvConfig(**constraint, **method.environment)
 
 

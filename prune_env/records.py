@@ -51,7 +51,8 @@ class Record:
         auc: Triggered target against triggered non-target sentences.
         floor_lfr: LFR of the twin after the same method; None where there is no twin, and for the twin itself.
         floor_acc: ACC of the twin after the same method.
-        seconds: Wall time of search and fine-tuning.
+        seconds: Wall time of search and fine-tuning, on the machine that did them.
+        search_seconds: The search's part of it; a second rate reuses the search, time included.
         versions: Libraries.
         role: "victim" or "twin".
         model_sha256: The model that was purified.
@@ -86,6 +87,7 @@ class Record:
     floor_lfr: float | None
     floor_acc: float | None
     seconds: float
+    search_seconds: float
     versions: dict[str, str]
     role: str
     model_sha256: str
@@ -159,7 +161,7 @@ def read_records(path: Path) -> list[Record]:
             content = json.loads(line)
         except json.JSONDecodeError as error:
             # Half a record: a run was killed in the middle of a write; its cell runs again.
-            if number == len(lines) or line.startswith('{"') and not line.endswith("}"):
+            if number == len(lines) or not line.endswith("}"):
                 continue
             raise RecordError(f"{path}:{number} is no JSON object ({error.msg}); remove the line") from error
         records.append(_from_json(content, f"{path}:{number}"))

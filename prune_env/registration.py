@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 from prune_env.config import EnvConfig
 from prune_env.engine.tokens import tokenize
 from prune_env.engine.transformer import TransformerEvaluator
@@ -23,6 +22,7 @@ DEFAULT_METRICS = ("gradient", "attention_variance")
 
 def make_env(
     victim: str,
+    *,
     task_seed: int = 11,
     protocol: str | None = None,
     data: str | None = None,
@@ -94,7 +94,7 @@ def make_env(
 
 
 def oracle_evaluator(scoring: Scoring, victim: Victim) -> TransformerEvaluator:
-    """Returns an evaluator whose accuracy is the masked scoring model's LFR: triggered sentences, labelled as the target.
+    """Returns an evaluator whose accuracy is an LFR: the scoring model's, on triggered sentences labelled as the target.
 
     It uses the judge's triggered VALIDATION sentences, so that nothing is ever chosen on the test set.
     """

@@ -49,11 +49,12 @@ def head_map(record: Record) -> HeadMap:
     values = np.asarray(scores, dtype=np.float32)
     spread = float(values.max() - values.min())
     threshold = record.config["search"].get("environment", {}).get("threshold")
+    title = f"{record.method} on {record.victim}, seed {record.seed}"
     return HeadMap(
         mask=mask,
         importance=(values - values.min()) / spread if spread else np.ones_like(values),
         accuracy=record.search_accuracy,
         threshold=threshold,
         metric=metric,
-        caption=f"{record.method} on {record.victim}, seed {record.seed}: {record.heads_kept} of {mask.size} heads kept",
+        caption=f"{title}: {record.heads_kept} of {mask.size} heads kept",
     )

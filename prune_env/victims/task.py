@@ -33,6 +33,8 @@ from prune_env.victims.training import TrainingLog, train
 
 SCHEMA = 1
 TASK = "task.json"
+TIMING = "timing.json"
+"""Beside the task and outside its hash, which is the same on every run."""
 SPLITS = ("train", "search", "certify")
 FIELDS = ("schema", "suspect", "suspect_sha256", "labels", "protocol", "seed", "fingerprint", "training", "files")
 
@@ -65,6 +67,11 @@ class Task:
     def sha256(self) -> str:
         """The task's content hash: over splits, scoring model and settings."""
         return hash_file(self.folder / TASK)
+
+    @property
+    def build_seconds(self) -> float:
+        """Wall time of the scoring model's fine-tuning, on the machine that built it."""
+        return float(json.loads((self.folder / TIMING).read_text(encoding="utf-8"))["seconds"])
 
     def scoring_model(self) -> PreTrainedModel:
         """Loads the fine-tuned scoring model."""
@@ -180,7 +187,7 @@ def _build(
 
 def write_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int, source: str, log: TrainingLog) -> None:
     """Writes task.json, the hash of every file of the folder in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != TASK)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in {TASK, TIMING})
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "suspect": suspect.name,
@@ -194,3 +201,5 @@ def write_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int, so
     }
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / TASK).write_text(text, encoding="utf-8", newline="\n")
+    timing = json.dumps({"seconds": log.seconds}) + "\n"
+    (folder / TIMING).write_text(timing, encoding="utf-8", newline="\n")
