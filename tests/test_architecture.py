@@ -22,7 +22,7 @@ ORDER = (
     {"render", "rewards"},
     {"actions", "dynamics", "env", "layout", "observation", "state", "vector", "wrappers"},
     {"methods", "records", "rollout", "scripted"},
-    {"scoring"},
+    {"scoring", "tensorboard"},
     {"registration"},
     {"defense"},
     {"agents", "baselines"},
