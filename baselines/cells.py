@@ -167,10 +167,9 @@ def _records(
 
 def _find(task: Task, method: Method, search: Search, records: Iterable[Record]) -> Found:
     """Searches the mask, or takes it from a record of the same search: rates share their masks."""
-    config = search_config(method, search)
+    config = _search_config(method, search)
     for record in records:
-        known = (record.task_sha256, record.method, record.config["search"], record.dtype)
-        if known == (task.sha256, method.name, config, search.dtype):
+        if (record.task_sha256, record.method, record.config["search"]) == (task.sha256, method.name, config):
             return _found_in(record)
     matched = None
     if method.matches is not None:
