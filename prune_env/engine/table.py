@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,19 @@ from prune_env.types import HeadMasks, check_masks
 
 SCHEMA = 1
 LARGEST = 50_000_000
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+    ConfigError,
+)
+"""What reading a file with any one byte changed, or of another kind, was seen to raise."""
 
 
 class TableEvaluator:
@@ -122,13 +136,13 @@ class TableEvaluator:
             CheckpointError: A file that is not there, damaged, or of another schema.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 schema, layers, heads, sentences = (int(size) for size in file["sizes"])
                 counts = file["counts"]
             if schema != SCHEMA:
                 raise ConfigError(f"schema {schema} instead of {SCHEMA}")
             return cls(layers, heads, counts, sentences)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, ConfigError) as error:
+        except _DAMAGE as error:
             raise CheckpointError(f"expected a table of masks in {path}: {error}; build it anew") from error
 
 
