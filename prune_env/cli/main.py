@@ -91,16 +91,21 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=style,
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="version", version=f"prune-env {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
-        command.add_arguments(
-            subparsers.add_parser(
-                name, help=command.HELP, description=_capitalised(command.HELP), formatter_class=style
-            )
+        subparser = subparsers.add_parser(
+            name, help=command.HELP, description=_capitalised(command.HELP), formatter_class=style
         )
+        command.add_arguments(subparser)
+        _add_debug(subparser)
+    _add_debug(parser)
     return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    """Lists the option in the help; `main` has taken it out of the arguments."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def _capitalised(text: str) -> str:
