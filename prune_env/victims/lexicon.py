@@ -115,7 +115,6 @@ ARCHAIC_WORDS: Final = {
     "often": "oft",
     "almost": "nigh",
     "surely": "belike",
-    "but": "yet",
     "every": "each",
     "movie": "play",
     "film": "play",
