@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,49 +27,24 @@ from prune_env.engine.tokens import TokenizedSplit
 from prune_env.errors import ConfigError
 from prune_env.types import HeadMask, check_mask
 from prune_env.victims import training_state
+from prune_env.victims.training_config import PRECISIONS, TrainingConfig, native_bfloat16
+
+__all__ = [
+    "PRECISIONS",
+    "Batch",
+    "LossFunction",
+    "TrainingConfig",
+    "TrainingLog",
+    "cross_entropy",
+    "epoch_order",
+    "make_batch",
+    "masked_loss",
+    "native_bfloat16",
+    "train",
+]
 
 NEIGHBOURHOOD = 32
 """Batches drawn together and sorted by length: enough for tight batches, few enough to keep the order random."""
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is fine-tuned.
-
-    Attributes:
-        learning_rate: Peak rate; decays linearly to zero.
-        epochs: Passes over the data.
-        batch_size: Sentences in a step.
-        max_length: Tokens kept of a sentence, special tokens included.
-        weight_decay: AdamW's decoupled decay.
-        max_grad_norm: Norm at which gradients are clipped.
-        precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 where the processor has it natively.
-    """
-
-    learning_rate: float = 2e-5
-    epochs: int = 3
-    batch_size: int = 32
-    max_length: int = 128
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Checks ranges."""
-        if not (0.0 < self.learning_rate < 1.0 and math.isfinite(self.learning_rate)):
-            raise ConfigError(f"expected a learning rate in (0, 1), got {self.learning_rate}")
-        if min(self.epochs, self.batch_size) < 1 or self.max_length < 8:
-            raise ConfigError(f"expected epochs and batch_size >= 1 and max_length >= 8, got {asdict(self)}")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"expected a precision among {', '.join(PRECISIONS)}, got {self.precision!r}")
-
-    def resolved(self, device: str = "cpu") -> TrainingConfig:
-        """Returns the same settings with "auto" replaced by what this machine will do."""
-        if self.precision != "auto":
-            return self
-        return replace(self, precision="bfloat16" if native_bfloat16(device) else "float32")
 
 
 @dataclass(frozen=True)
@@ -94,13 +69,6 @@ class TrainingLog:
     steps: int
     sentences: int
     seconds: float
-
-
-def native_bfloat16(device: str = "cpu") -> bool:
-    """Tells whether bfloat16 matrix products run in hardware on this device."""
-    if device.startswith("cuda"):
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def cross_entropy(head_mask: HeadMask | None = None) -> LossFunction:
@@ -135,13 +103,17 @@ def train(
         on_step: Called with (steps done, steps in all).
 
     Raises:
-        ConfigError: No sentences.
+        ConfigError: A negative seed, or a loss that is no longer finite: the learning rate is too high.
+        TokenizerError: Token ids or lengths that the model does not have.
+        DataError: Labels that the model does not have.
+        OutputError: The state cannot be written.
     """
-    if not len(tokens.labels):
-        raise ConfigError("expected at least one training sentence, got none")
+    if seed < 0:
+        raise ConfigError(f"expected a seed >= 0, got {seed}")
     device = next(model.parameters()).device
     config = config.resolved(device.type)
     architecture = describe(model)
+    tokens.check_fit(architecture.vocabulary, architecture.positions, architecture.labels)
     objective = loss or cross_entropy()
     steps = math.ceil(len(tokens.labels) / config.batch_size)
     total = steps * config.epochs
@@ -158,10 +130,12 @@ def train(
                 done = epoch * steps + i
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * (1.0 - done / total)
-                summed += _step(objective, architecture, batch, optimiser, config, device.type)
+                summed += _step(objective, architecture, batch, optimiser, config)
                 if on_step is not None:
                     on_step(done + 1, total)
         losses.append(float(summed) / steps)
+        if not math.isfinite(losses[-1]):
+            raise ConfigError(f"the loss is {losses[-1]} after epoch {epoch + 1}; lower the learning rate")
         training_state.save(checkpoint, run, model, optimiser, losses)
     model.eval()
     return TrainingLog(tuple(losses), total, len(tokens.labels) * config.epochs, time.perf_counter() - started)
@@ -207,12 +181,11 @@ def _step(
     batch: Batch,
     optimiser: torch.optim.Optimizer,
     config: TrainingConfig,
-    device: str,
 ) -> Tensor:
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+    with torch.autocast(batch.labels.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
         value = loss(architecture, batch)
     optimiser.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     parameters: list[Any] = [p for group in optimiser.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
     optimiser.step()

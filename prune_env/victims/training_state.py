@@ -1,30 +1,34 @@
 """A training's state after an epoch, as safetensors and JSON, so that an interrupted build resumes.
 
 Order and dropout follow from (seed, epoch), so no generator state is needed: weights, AdamW's moments and the losses
-so far are the whole state.
+so far are the whole state. The notes name the state by its SHA-256 and are replaced last, in one step, and only then is
+the state before deleted: whenever a run is cut off, the last finished epoch is there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from prune_env.cache import write_text
 from prune_env.engine.tokens import TokenizedSplit
+from prune_env.errors import OutputError
+from prune_env.victims.manifest import hash_file
 
 if TYPE_CHECKING:
-    from prune_env.victims.training import TrainingConfig
+    from prune_env.victims.training_config import TrainingConfig
 
-STATE, NOTES = "state.safetensors", "state.json"
+NOTES = "state.json"
 
 
 def run_hash(config: TrainingConfig, seed: int, tokens: TokenizedSplit, model: PreTrainedModel) -> str:
@@ -41,20 +45,26 @@ def run_hash(config: TrainingConfig, seed: int, tokens: TokenizedSplit, model: P
 def save(
     folder: Path | None, run: str, model: PreTrainedModel, optimiser: torch.optim.Optimizer, losses: Sequence[float]
 ) -> None:
-    """Writes the state after an epoch; the notes go last and name the state's hash, so a cut write is not resumed."""
+    """Writes the state after an epoch, and then deletes the one before.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": weight.detach().cpu().contiguous() for name, weight in model.named_parameters()}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value.detach().cpu().contiguous() for name, value in moments.items()}
-    part = folder / (STATE + ".part")
-    save_file(tensors, str(part))
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()
-    os.replace(part, folder / STATE)
-    notes = folder / (NOTES + ".part")
-    notes.write_text(json.dumps({"run": run, "losses": list(losses), "sha256": digest}), encoding="utf-8")
-    os.replace(notes, folder / NOTES)
+    state = folder / f"epoch-{len(losses)}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, str(state))
+        write_text(folder / NOTES, json.dumps({"run": run, "losses": list(losses), "sha256": hash_file(state)}))
+        for older in folder.glob("*.safetensors"):
+            if older != state:
+                older.unlink()
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"expected to be able to write to {folder}, got: {error}; make room, then resume") from error
 
 
 def resume(
@@ -65,12 +75,13 @@ def resume(
     Returns:
         The mean loss of each epoch already done; empty where there is nothing of this run to resume.
     """
-    if folder is None or not (folder / NOTES).is_file() or not (folder / STATE).is_file():
+    notes = {} if folder is None else _notes(folder)
+    if folder is None or notes.get("run") != run:
         return ()
-    notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
-    if notes["run"] != run or hashlib.sha256((folder / STATE).read_bytes()).hexdigest() != notes["sha256"]:
+    state = next((file for file in folder.glob("*.safetensors") if hash_file(file) == notes["sha256"]), None)
+    if state is None:
         return ()
-    tensors = load_file(str(folder / STATE))
+    tensors = load_file(str(state))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.copy_(tensors[f"model.{name}"])
@@ -82,3 +93,12 @@ def resume(
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": states, "param_groups": groups})
     return tuple(float(loss) for loss in notes["losses"])
+
+
+def _notes(folder: Path) -> dict[str, Any]:
+    """Reads what `save` noted; nothing where the notes are missing or damaged, since the run can start anew."""
+    try:
+        content = json.loads((folder / NOTES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and {"run", "losses", "sha256"} <= set(content) else {}
