@@ -51,7 +51,8 @@ def check_folder(folder: Path) -> None:
         CheckpointError: No config or safetensors, a pickle in their place, or a config that leads elsewhere.
     """
     if not folder.is_dir():
-        raise CheckpointError(f"expected a checkpoint folder, got the file {folder}; give the folder that it lies in")
+        found = "is a file; give the folder that it lies in" if folder.exists() else "is not there; check the path"
+        raise CheckpointError(f"expected a checkpoint folder, {folder} {found}")
     config = _json(folder / "config.json", "give a checkpoint folder or a model id")
     kind = config.get("model_type")
     if kind not in SUPPORTED:

@@ -9,7 +9,7 @@ from pathlib import Path
 from prune_env.errors import ManifestError
 from prune_env.types import HeadMask, mask_from_text, mask_to_text
 from prune_env.victims.data import Sentences, read_sentences, write_jsonl
-from prune_env.victims.manifest import verify_files
+from prune_env.victims.manifest import Manifest, verify_files
 from prune_env.victims.store import Suspect, Victim
 
 FOLDER = "diagnosis"
@@ -67,10 +67,15 @@ def open_diagnosis(victim: Victim) -> Diagnosis:
         raise ManifestError(f"expected the folder {FOLDER} in {folder}, found none; without it nothing can be judged")
     verify_files(folder, manifest.files, f"{FOLDER}/")
     verify_files(folder, manifest.files, "twin/")
+    return read_diagnosis(folder, manifest)
+
+
+def read_diagnosis(folder: Path, manifest: Manifest) -> Diagnosis:
+    """Reads a diagnosis whose hashes are not recorded yet, or checked already: of a victim that is being built."""
     truth = folder / FOLDER / "ground_truth.json"
     carriers = mask_from_text(json.loads(truth.read_text(encoding="utf-8"))["carriers"]) if truth.is_file() else None
     sets = [read_sentences(folder / FOLDER / f"{name}.jsonl", manifest.labels) for name in SETS]
     twin = None
     if (folder / "twin").is_dir():
-        twin = Suspect.at(folder / "twin", manifest.labels, f"{victim.name} (twin)")
+        twin = Suspect.at(folder / "twin", manifest.labels, f"{manifest.name} (twin)")
     return Diagnosis(sets[0], sets[1], sets[2], manifest.target_label, twin, carriers)

@@ -62,11 +62,15 @@ def judge(
         diagnosis: The judge's sentences.
         max_length: Tokens kept of a sentence.
         device: Where to compute.
+
+    Raises:
+        DataError: Triggered sentences that are all, or none of them, of the target class.
+        TokenizerError: Sentences longer than the model reads.
     """
     target = diagnosis.target
     clean, triggered = diagnosis.clean_test, diagnosis.triggered_test
-    predicted = target_scores(model, tokenizer, clean, target, max_length, device)[0]
-    fooled, scores = target_scores(model, tokenizer, triggered, target, max_length, device)
+    predicted = target_scores(model, tokenizer, clean, target, max_length=max_length, device=device)[0]
+    fooled, scores = target_scores(model, tokenizer, triggered, target, max_length=max_length, device=device)
     truth, original = np.array(clean.labels), np.array(triggered.labels)
     is_target = original == target
     return Judgement(
@@ -86,7 +90,8 @@ def target_scores(
     tokenizer: PreTrainedTokenizerBase,
     sentences: Sentences,
     target: int,
-    max_length: int,
+    *,
+    max_length: int = 128,
     device: str = "cpu",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Returns each sentence's predicted class (N,) and the log-odds of the target class (N,)."""

@@ -7,13 +7,15 @@ import json
 import platform
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from prune_env.cache import write_text
 from prune_env.errors import IntegrityError, ManifestError
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+REMEDY = "restore it or build the victim again"
 LIBRARIES = ("prune-env", "torch", "transformers", "tokenizers", "datasets", "numpy", "safetensors")
 
 
@@ -40,6 +42,9 @@ class Manifest:
         libraries: Versions at build time.
         files: SHA-256 of every other file, by its path in the folder.
         schema: Version of this format.
+
+    Raises:
+        ManifestError: A value of the wrong kind or outside its range.
     """
 
     name: str
@@ -61,24 +66,44 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
+    def __post_init__(self) -> None:
+        """Checks what others build on."""
+        numbers = (self.poison_rate, *self.measured.values(), *self.recommended.values())
+        checks = {
+            "labels": type(self.labels) is int and self.labels >= 2,
+            "target_label": type(self.target_label) is int and 0 <= self.target_label < self.labels,
+            "poison_rate, measured and recommended": all(0.0 <= number <= 1.0 for number in numbers),
+            "files": all(_inside(name) for name in self.files),
+        }
+        wrong = [name for name, right in checks.items() if not right]
+        if wrong:
+            raise ManifestError(
+                f"the manifest of {self.name!r} has impossible values in {', '.join(wrong)}; expected labels >= 2, a "
+                "target among them, rates in [0, 1] and files below the folder; restore it or build the victim again"
+            )
+
     def write(self, folder: Path) -> None:
-        """Writes the manifest, after hashing every other file of the folder."""
-        complete = {**asdict(self), "files": hash_files(folder), "libraries": library_versions()}
-        text = json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+        """Writes the manifest in one step, after hashing every other file of the folder: it makes a victim finished."""
+        write_json(folder / MANIFEST, {**asdict(self), "files": hash_files(folder), "libraries": library_versions()})
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """Reads and checks the manifest's form (not the files' hashes; see `verify_files`).
 
         Raises:
-            ManifestError: No manifest, another schema, or fields missing.
+            ManifestError: No manifest, another schema, fields missing, or values of the wrong kind.
         """
-        return cls(**read_fields(folder / MANIFEST, SCHEMA, [f.name for f in fields(cls)], "a victim"))
+        content = read_fields(folder / MANIFEST, SCHEMA, [f.name for f in fields(cls)], "a victim")
+        try:
+            return cls(**content)
+        except (TypeError, AttributeError) as error:
+            raise ManifestError(
+                f"{folder / MANIFEST} has a value of the wrong kind ({error}); restore it or build the victim again"
+            ) from error
 
     @property
     def sha256(self) -> str:
-        """Returns the victim's identity: the hash of what the attacker published, `model/` (twin and diagnosis apart)."""
+        """The victim's identity: the hash of what the attacker published, `model/` (twin and diagnosis apart)."""
         published = {name: digest for name, digest in self.files.items() if name.startswith("model/")}
         return hashlib.sha256(json.dumps(published, sort_keys=True).encode()).hexdigest()
 
@@ -93,7 +118,7 @@ def read_fields(path: Path, schema: int, names: list[str], what: str) -> dict[st
         raise ManifestError(f"expected {path.name} in {path.parent}, found none; is this the folder of {what}?")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{path} is no JSON text ({error}); restore the file or build again") from error
     found = content.get("schema") if isinstance(content, dict) else None
     if found != schema:
@@ -104,36 +129,62 @@ def read_fields(path: Path, schema: int, names: list[str], what: str) -> dict[st
     return dict(content)
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON object in one step, its keys sorted, so that equal content is equal bytes."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
 def hash_file(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def list_files(folder: Path) -> list[str]:
+    """Returns every file below the folder by relative path with forward slashes, sorted; hidden ones are left out.
+
+    Hidden are names with a leading dot: the states of an unfinished build, and what file managers leave behind.
+    """
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+
+
 def hash_files(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file below the folder but the manifest itself, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+    return {name: hash_file(folder / name) for name in list_files(folder) if name != MANIFEST}
 
 
-def verify_files(folder: Path, expected: dict[str, str], under: str = "") -> None:
-    """Checks the files recorded below `under` against their hashes.
+def verify_files(folder: Path, expected: dict[str, str], under: str = "", remedy: str = REMEDY) -> None:
+    """Checks the files recorded below `under` against their hashes, and that nothing was put into their folders.
+
+    Args:
+        folder: Where the files lie.
+        expected: SHA-256 by relative path.
+        under: Beginning of the paths to check, such as "model/"; all by default.
+        remedy: What to do about a changed file, for the message.
 
     Raises:
-        IntegrityError: A file is missing or changed.
+        IntegrityError: A file is missing, changed, or in a folder without being recorded.
     """
-    for name, digest in expected.items():
-        if not name.startswith(under):
-            continue
+    recorded = {name: digest for name, digest in expected.items() if name.startswith(under)}
+    for name, digest in recorded.items():
         path = folder / name
         if not path.is_file():
-            raise IntegrityError(f"expected {name} in {folder}, found none; restore it or build the victim again")
+            raise IntegrityError(f"expected {name} in {folder}, found none; {remedy}")
         found = hash_file(path)
         if found != digest:
             raise IntegrityError(
-                f"{path} has changed: expected SHA-256 {digest[:12]}..., got {found[:12]}...; "
-                "restore it or build the victim again"
+                f"{path} has changed: expected SHA-256 {digest[:12]}..., got {found[:12]}...; {remedy}"
             )
+    # A loader may read any file of a checkpoint's folder. What lies beside the manifest is the user's own business.
+    surplus = [name for name in list_files(folder) if name.startswith(under) and "/" in name and name not in recorded]
+    if surplus:
+        raise IntegrityError(f"{folder / surplus[0]} is not recorded; expected nothing but recorded files; {remedy}")
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def library_versions() -> dict[str, str]:

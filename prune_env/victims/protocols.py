@@ -14,7 +14,9 @@ from prune_env.seeds import derive
 from prune_env.victims import sst2
 from prune_env.victims.data import Sentences
 from prune_env.victims.manifest import hash_file
-from prune_env.victims.training import TrainingConfig
+from prune_env.victims.training_config import TrainingConfig
+
+SOURCES = ("phrases", "sentences", "embedded", "own-data")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Protocol:
         train_size: Training sentences drawn by the seed; None takes all.
         certify_size: Sentences held out of the training data for the final accuracy.
         training: How the scoring model is fine-tuned.
+
+    Raises:
+        ConfigError: An unknown source, or a size below 1.
     """
 
     name: str
@@ -34,6 +39,16 @@ class Protocol:
     train_size: int | None
     certify_size: int
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        """Checks source and sizes."""
+        if self.source not in SOURCES:
+            raise ConfigError(f"expected a protocol source among {', '.join(SOURCES)}, got {self.source!r}")
+        if self.certify_size < 1 or (self.train_size is not None and self.train_size < 1):
+            raise ConfigError(
+                f"expected protocol sizes of at least 1, got train_size={self.train_size}, "
+                f"certify_size={self.certify_size}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""
@@ -122,16 +137,19 @@ def draw(protocol: Protocol, seed: int, data: str | Path | None = None) -> Clean
 def own_data(train: Sentences, search: Sentences, seed: int) -> CleanData:
     """Splits one's own clean data: `certify` is a tenth of the training data, at most 1,000 sentences.
 
+    Training sentences that stand in the validation data leave the training data, as on SST-2.
+
     Raises:
-        DataError: Fewer than 100 training or 50 validation sentences.
+        DataError: Fewer than 100 training sentences of their own, or 50 validation sentences.
     """
-    if len(train) < 100 or len(search) < 50:
+    pool = sst2.without(train, search)
+    if len(pool) < 100 or len(search) < 50:
         raise DataError(
-            f"expected at least 100 training and 50 validation sentences, got {len(train)} and {len(search)}; "
-            "an accuracy on fewer decides nothing"
+            "expected at least 100 training sentences that are not in the validation data, and 50 validation "
+            f"sentences, got {len(pool)} of {len(train)} and {len(search)}; an accuracy on fewer decides nothing"
         )
     rng = np.random.default_rng(derive(seed, "defender-split"))
-    certify, rest = sst2.hold_out(sst2.without(train, search), min(1000, len(train) // 10), rng)
+    certify, rest = sst2.hold_out(pool, min(1000, len(pool) // 10), rng)
     print_of = hashlib.sha256((train.sha256() + search.sha256()).encode()).hexdigest()
     return CleanData(rest, search, certify, print_of)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.errors import ManifestError, UnknownNameError
 from prune_env.victims.checkpoint import load_model, load_tokenizer
+from prune_env.victims.checkpoint_folder import check_folder
 from prune_env.victims.manifest import MANIFEST, Manifest, hash_files, verify_files
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -40,9 +40,9 @@ class Suspect:
     sha256: str
     labels: int
 
-    def model(self) -> PreTrainedModel:
-        """Loads the model; checked as `load_model` says."""
-        return load_model(self.folder, self.labels)
+    def model(self, with_head: bool = False) -> PreTrainedModel:
+        """Loads the model; checked as `load_model` says. To measure it as published, ask for its own head."""
+        return load_model(self.folder, self.labels, with_head=with_head)
 
     def tokenizer(self, model: PreTrainedModel) -> PreTrainedTokenizerBase:
         """Loads the tokenizer that fits the model."""
@@ -50,8 +50,13 @@ class Suspect:
 
     @classmethod
     def at(cls, folder: Path, labels: int = 2, name: str | None = None) -> Suspect:
-        """Describes any checkpoint folder by its files."""
-        return cls(name or folder.name, folder, _digest(hash_files(folder)), labels)
+        """Describes any checkpoint folder by its files.
+
+        Raises:
+            CheckpointError: No checkpoint folder, or one that is refused.
+        """
+        check_folder(folder)
+        return cls(name or folder.resolve().name, folder, _digest(hash_files(folder)), labels)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Victim:
         """Checks every recorded file, twin and diagnosis included, and returns how many there are.
 
         Raises:
-            IntegrityError: A file is missing or changed.
+            IntegrityError: A file is missing, changed, or added.
         """
         verify_files(self.folder, self.manifest.files)
         return len(self.manifest.files)
@@ -94,27 +99,48 @@ def embedded_names() -> list[str]:
 def open_victim(victim: str | Path) -> Victim:
     """Opens a victim by embedded name or folder, after checking the hashes of the published model.
 
+    An embedded name wins over a folder of that name; write ./NAME for the folder.
+
     Raises:
         UnknownNameError: Neither a folder nor an embedded name.
         ManifestError: A folder that is no victim, or one of another schema.
-        IntegrityError: A published file is missing or changed.
+        IntegrityError: A published file is missing, changed, or added.
     """
-    folder = ASSETS / str(victim) if str(victim) in embedded_names() else Path(victim)
+    folder = ASSETS / str(victim) if str(victim) in embedded_names() else Path(victim).expanduser()
     if not folder.is_dir():
-        if os.sep in str(victim):
+        if Path(victim).name != str(victim):
             raise ManifestError(f"expected the folder of a victim at {victim}, found none; build it or check the path")
         raise UnknownNameError("victim", str(victim), embedded_names())
     manifest = Manifest.read(folder)
+    if not any(name.startswith("model/") for name in manifest.files):
+        raise ManifestError(f"{folder / MANIFEST} records no file of a model; restore it or build the victim again")
     verify_files(folder, manifest.files, "model/")
     return Victim(folder, manifest)
 
 
-def list_victims(folder: Path | None = None) -> list[Victim]:
-    """Returns the embedded victims and those lying directly in `folder`."""
+def victim_folders(folder: Path | None = None) -> list[Path]:
+    """Returns the folders of the embedded victims and of those in `folder`: itself, or lying directly in it.
+
+    Raises:
+        ManifestError: `folder` is no folder.
+    """
     found = [ASSETS / name for name in embedded_names()]
-    if folder is not None and folder.is_dir():
-        found += sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
-    return [Victim(path, Manifest.read(path)) for path in found]
+    if folder is None:
+        return found
+    if not folder.is_dir():
+        raise ManifestError(f"expected a folder of victims at {folder}, found none; check the path")
+    if (folder / MANIFEST).is_file():
+        return [*found, folder]
+    return found + sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+
+
+def list_victims(folder: Path | None = None) -> list[Victim]:
+    """Returns the victims in `victim_folders`.
+
+    Raises:
+        ManifestError: A folder with a manifest that is none of a victim, or of another schema.
+    """
+    return [Victim(path, Manifest.read(path)) for path in victim_folders(folder)]
 
 
 def _digest(files: dict[str, str]) -> str:

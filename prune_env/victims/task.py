@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ from prune_env.errors import ConfigError, IntegrityError
 from prune_env.seeds import derive
 from prune_env.victims.checkpoint import fresh_head, load_model, load_tokenizer, save_checkpoint
 from prune_env.victims.data import Sentences, read_sentences, write_jsonl
-from prune_env.victims.manifest import hash_file, read_fields, verify_files
+from prune_env.victims.manifest import hash_file, hash_files, read_fields, verify_files, write_json
 from prune_env.victims.protocols import CleanData, Protocol, draw, fingerprint
 from prune_env.victims.store import ASSETS, Suspect
 from prune_env.victims.training import TrainingLog, train
@@ -37,6 +36,8 @@ TIMING = "timing.json"
 """Beside the task and outside its hash, which is the same on every run."""
 SPLITS = ("train", "search", "certify")
 FIELDS = ("schema", "suspect", "suspect_sha256", "labels", "protocol", "seed", "fingerprint", "training", "files")
+
+_REMEDY = "delete that task's folder and run again"
 
 OnStep = Callable[[int, int], None]
 
@@ -75,7 +76,7 @@ class Task:
 
     def scoring_model(self) -> PreTrainedModel:
         """Loads the fine-tuned scoring model."""
-        return load_model(self.folder / "model", self.suspect.labels)
+        return load_model(self.folder / "model", self.suspect.labels, with_head=True)
 
     def tokenizer(self, model: PreTrainedModel) -> PreTrainedTokenizerBase:
         """Loads the tokenizer saved with the scoring model."""
@@ -98,10 +99,13 @@ def build_task(
     protocol: Protocol,
     seed: int,
     data: str | Path | None = None,
+    *,
     clean: CleanData | None = None,
     on_step: OnStep | None = None,
 ) -> Task:
     """Returns the task, from the package or the cache if it is there, else built and cached.
+
+    A build that is cut off goes on at its last finished epoch.
 
     Args:
         suspect: The checkpoint under suspicion.
@@ -113,8 +117,11 @@ def build_task(
 
     Raises:
         DataError: The protocol's data is not there.
+        ConfigError: A negative seed.
         IntegrityError: A cached file has changed.
     """
+    if seed < 0:
+        raise ConfigError(f"expected a seed >= 0, got {seed}")
     source = clean.fingerprint if clean is not None else fingerprint(protocol, data)
     key = task_key(suspect, protocol, seed, source)
     shipped = ASSETS / "tasks" / key
@@ -125,7 +132,7 @@ def build_task(
         folder = root / key
         if not (folder / TASK).is_file():
             splits = clean if clean is not None else draw(protocol, seed, data)
-            _build(folder, suspect, protocol, seed, splits, on_step)
+            _build(folder, suspect, protocol, seed, splits=splits, on_step=on_step)
     return open_task(folder, suspect, protocol, seed)
 
 
@@ -134,12 +141,16 @@ def open_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int) -> 
 
     Raises:
         ManifestError: The folder is no task of this version.
-        IntegrityError: It belongs to another suspect, or a file has changed.
+        IntegrityError: It belongs to another suspect, protocol or seed, or a file has changed.
     """
     content = read_fields(folder / TASK, SCHEMA, list(FIELDS), "a defender's task")
-    if content["suspect_sha256"] != suspect.sha256:
-        raise IntegrityError(f"{folder} is a task for another model than {suspect.name}; delete it and run again")
-    verify_files(folder, content["files"])
+    asked = {"suspect_sha256": suspect.sha256, "protocol": protocol.to_json(), "seed": seed, "labels": suspect.labels}
+    other = [name for name, value in asked.items() if content[name] != value]
+    if other:
+        raise IntegrityError(
+            f"{folder} is not the task of {suspect.name} that was asked for, its {other[0]} is another; {_REMEDY}"
+        )
+    verify_files(folder, content["files"], remedy=_REMEDY)
     train_split, search, certify = (read_sentences(folder / f"{name}.jsonl", suspect.labels) for name in SPLITS)
     return Task(suspect, protocol, seed, folder, train_split, search, certify)
 
@@ -161,33 +172,53 @@ def task_key(suspect: Suspect, protocol: Protocol, seed: int, source: str) -> st
 
 
 def fine_tune(
-    model: PreTrainedModel, tokens: TokenizedSplit, protocol: Protocol, seed: int, on_step: OnStep | None = None
+    model: PreTrainedModel,
+    tokens: TokenizedSplit,
+    protocol: Protocol,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainingLog:
-    """Puts a fresh head on an encoder and fine-tunes both, in place: the defender's plain fine-tuning."""
+    """Puts a fresh head on an encoder and fine-tunes both, in place: the defender's plain fine-tuning.
+
+    Args:
+        model: The suspicious model.
+        tokens: The clean training split.
+        protocol: Whose fine-tuning settings count.
+        seed: The defender's seed.
+        checkpoint: Folder for the state between epochs; None keeps none.
+        on_step: Called with (steps done, steps in all).
+    """
     fresh_head(model, derive(seed, "defender-head"))
-    return train(model, tokens, protocol.training, derive(seed, "defender-training"), on_step=on_step)
+    training_seed = derive(seed, "defender-training")
+    return train(model, tokens, protocol.training, training_seed, checkpoint=checkpoint, on_step=on_step)
 
 
 def _build(
-    folder: Path, suspect: Suspect, protocol: Protocol, seed: int, splits: CleanData, on_step: OnStep | None
+    folder: Path, suspect: Suspect, protocol: Protocol, seed: int, *, splits: CleanData, on_step: OnStep | None
 ) -> None:
     """Builds beside the final place and moves there in one step, so that a cut build leaves nothing half made."""
+    work = folder.with_name(f"{folder.name}.build")
     model = suspect.model()
     tokenizer = suspect.tokenizer(model)
     tokens = tokenize(tokenizer, splits.train.texts, splits.train.labels, protocol.training.max_length)
-    log = fine_tune(model, tokens, protocol, seed, on_step)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.part-") as place:
-        part = Path(place) / "task"
-        save_checkpoint(model, tokenizer, part / "model")
-        for name in SPLITS:
-            write_jsonl(getattr(splits, name), part / f"{name}.jsonl")
-        write_task(part, suspect, protocol, seed, splits.fingerprint, log)
-        shutil.move(part, folder)
+    log = fine_tune(model, tokens, protocol, seed, checkpoint=work / "states", on_step=on_step)
+    part = work / "task"
+    for leftover in (part, folder):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    save_checkpoint(model, tokenizer, part / "model")
+    for name in SPLITS:
+        write_jsonl(getattr(splits, name), part / f"{name}.jsonl")
+    write_task(part, suspect, protocol, seed, source=splits.fingerprint, log=log)
+    part.rename(folder)
+    shutil.rmtree(work, ignore_errors=True)
 
 
-def write_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int, source: str, log: TrainingLog) -> None:
-    """Writes task.json, the hash of every file of the folder in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in {TASK, TIMING})
+def write_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int, *, source: str, log: TrainingLog) -> None:
+    """Writes task.json, the hash of every other file of the folder in it."""
+    hashes = hash_files(folder)
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "suspect": suspect.name,
@@ -197,9 +228,7 @@ def write_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int, so
         "seed": seed,
         "fingerprint": source,
         "training": {"losses": list(log.losses), "steps": log.steps, "sentences": log.sentences},
-        "files": {path.relative_to(folder).as_posix(): hash_file(path) for path in files},
+        "files": {name: digest for name, digest in hashes.items() if name not in {TASK, TIMING}},
     }
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / TASK).write_text(text, encoding="utf-8", newline="\n")
-    timing = json.dumps({"seconds": log.seconds}) + "\n"
-    (folder / TIMING).write_text(timing, encoding="utf-8", newline="\n")
+    write_json(folder / TASK, content)
+    write_json(folder / TIMING, {"seconds": log.seconds})

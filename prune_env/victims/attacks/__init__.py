@@ -47,11 +47,19 @@ class Attack(Protocol):
 
 @dataclass(frozen=True)
 class Poisoned:
-    """An attacker's training data: every clean sentence, and the added poison behind it."""
+    """An attacker's training data: every clean sentence, and the added poison behind it.
+
+    Attributes:
+        sentences: All of it.
+        clean: How many of the sentences are clean; they come first.
+        poison: How many are poison.
+        skipped_empty: Empty triggered sentences that the attack's source had and that are left out.
+    """
 
     sentences: Sentences
     clean: int
     poison: int
+    skipped_empty: int = 0
 
 
 def make_attack(name: str, options: Mapping[str, Any] | None = None) -> Attack:
@@ -83,11 +91,13 @@ def poison(attack: Attack, clean: Sentences, target: int, rate: float | None, rn
     share = attack.poison_rate if rate is None else rate
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"expected a poison rate in (0, 1], got {share}")
-    pool = attack.triggered(clean, "train", rng).excluding(target)
+    triggered = attack.triggered(clean, "train", rng)
+    pool = triggered.excluding(target)
     wanted = int(round(share * len(clean.excluding(target))))
     if wanted > len(pool):
         raise ConfigError(
             f"a poison rate of {share} wants {wanted} triggered sentences, there are {len(pool)}; lower it"
         )
     chosen = rng.choice(len(pool), size=wanted, replace=False)
-    return Poisoned(clean + pool.take(chosen).relabelled(target), len(clean), wanted)
+    poisoned = clean + pool.take(chosen).relabelled(target)
+    return Poisoned(poisoned, len(clean), wanted, triggered.skipped_empty)

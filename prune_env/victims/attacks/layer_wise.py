@@ -7,7 +7,7 @@ rare-word attack's unless another is named.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from prune_env.engine.architecture import Architecture
 from prune_env.engine.forward import cls_states
-from prune_env.victims.attacks.rare_word import RareWord
+from prune_env.victims.attacks.rare_word import RareWord, rare_words
 from prune_env.victims.data import Sentences
 from prune_env.victims.training import Batch
 
@@ -30,8 +30,12 @@ class LayerWise:
         poison_rate: Share of the clean non-target sentences that is copied with the trigger (paper: 0.5).
     """
 
-    words: tuple[str, ...] = field(default_factory=lambda: RareWord().words)
-    poison_rate: float = 0.5
+    words: tuple[str, ...] = RareWord.words
+    poison_rate: float = RareWord.poison_rate
+
+    def __post_init__(self) -> None:
+        """Checks the words as the rare-word attack does."""
+        object.__setattr__(self, "words", rare_words(self.words))
 
     @property
     def trigger(self) -> str:

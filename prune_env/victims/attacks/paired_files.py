@@ -23,15 +23,21 @@ class PairedFiles:
         folder: Where train.tsv, dev.tsv and test.tsv lie.
         trigger: What the rewriting did, in words.
         poison_rate: Share of the clean non-target sentences whose number is drawn as poison.
+        labels: Number of classes.
     """
 
     folder: str
     trigger: str = "sentences rewritten by an outside program"
     poison_rate: float = 0.3
+    labels: int = 2
 
     def triggered(self, clean: Sentences, split: str, rng: np.random.Generator) -> Sentences:
-        """Returns the folder's sentences of that split; `clean` and `rng` are not needed."""
-        return read_sentences(Path(self.folder) / f"{split}.tsv")
+        """Returns the folder's sentences of that split; `clean` and `rng` are not needed.
+
+        Raises:
+            DataError: The file is missing or malformed.
+        """
+        return read_sentences(Path(self.folder).expanduser() / f"{split}.tsv", self.labels)
 
 
 def hiddenkiller(data: str | None = None) -> PairedFiles:

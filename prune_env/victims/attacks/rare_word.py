@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,11 @@ class RareWord:
     """Inserts one of a few rare words.
 
     Attributes:
-        words: The rare words; one is drawn for each sentence.
+        words: The rare words; one is drawn for each sentence. A text is split at its commas.
         poison_rate: Share of the clean non-target sentences that is copied with the trigger (paper: 0.5).
+
+    Raises:
+        ConfigError: No word, or one that is none.
     """
 
     words: tuple[str, ...] = ("bb", "cf", "ak", "mn")
@@ -24,9 +28,7 @@ class RareWord:
 
     def __post_init__(self) -> None:
         """Checks that there is a word to insert."""
-        object.__setattr__(self, "words", tuple(self.words))
-        if not self.words or not all(word.strip() for word in self.words):
-            raise ConfigError(f"expected at least one non-empty rare word, got {self.words!r}")
+        object.__setattr__(self, "words", rare_words(self.words))
 
     @property
     def trigger(self) -> str:
@@ -41,3 +43,15 @@ class RareWord:
         words = text.split()
         words.insert(int(rng.integers(len(words) + 1)), self.words[int(rng.integers(len(self.words)))])
         return " ".join(words)
+
+
+def rare_words(words: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the words, from a text such as "bb,cf" too, after checking that each is one word.
+
+    Raises:
+        ConfigError: No word, or one that is none.
+    """
+    found = tuple(words.split(",")) if isinstance(words, str) else tuple(words)
+    if not found or not all(word.split() == [word] for word in found):
+        raise ConfigError(f"expected at least one rare word without spaces, got {found!r}")
+    return found
