@@ -24,7 +24,7 @@ HOLDS_COLOR, FAILS_COLOR = "#1a7f4b", "#b3261e"
 PRUNED_COLOR, INK = "#eeeeee", "#333333"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadMap:
     """What a picture shows.
 

@@ -37,7 +37,7 @@ class Policy(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Episode:
     """One played episode.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prune_env.thresholds import Threshold
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class EnvState:
     """The state of one episode, the random generator included: the same actions from it give the same future.
 

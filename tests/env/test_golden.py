@@ -117,6 +117,12 @@ def test_backtrack_restores_the_most_important_head_first() -> None:
     assert observation["last_change"] == np.float32(-0.25)
 
 
+def test_backtrack_keeps_what_meets_the_threshold_exactly() -> None:
+    [(observation, _, _, _, info)] = play(golden_env(on_violation="backtrack", threshold=0.9), (1, 2))
+    assert (mask_to_text(info["head_mask"]), info["accuracy"]) == ("11/01", 0.9)
+    assert observation["failed"].tolist() == [0, 1, 0, 0]
+
+
 def test_backtrack_undoes_a_set_of_which_nothing_holds() -> None:
     env = golden_env(on_violation="backtrack", threshold=0.95)
     [(observation, reward, _, _, info)] = play(env, (1, 2))

@@ -62,6 +62,17 @@ def test_the_end_is_part_of_the_state() -> None:
         env.step(np.zeros(17, dtype=np.int8))
 
 
+def test_a_state_stays_what_it_was() -> None:
+    env = golden_env(on_violation="reject")
+    env.reset(seed=0)
+    state = env.get_state()
+    env.step(np.array([0, 1, 0, 0, 0], dtype=np.int8))
+    env.set_state(state)
+    assert env.step(np.zeros(5, dtype=np.int8))[0]["failed"].tolist() == [0, 0, 0, 0]
+    state.kept[:] = state.failed[:] = False
+    assert env.step(np.zeros(5, dtype=np.int8))[0]["mask"].tolist() == [1, 1, 1, 1]
+
+
 def test_states_that_do_not_fit_are_named() -> None:
     env = running()
     with pytest.raises(ConfigError, match="4 slots, got one with 16"):

@@ -24,7 +24,17 @@ def tail(count: int, sentences: int, chance: Fraction) -> Fraction:
 
 @pytest.mark.parametrize(
     ("threshold", "sentences", "required"),
-    [(0.85, 20, 17), (0.85, 872, 742), (0.7, 10, 7), (0.29, 100, 29), (1.0, 7, 7), (1, 7, 7), (0.001, 10, 1)],
+    [
+        (0.85, 20, 17),
+        (0.85, 872, 742),
+        (0.7, 10, 7),
+        (0.29, 100, 29),
+        (0.07, 100, 7),
+        (0.55, 100, 55),
+        (1.0, 7, 7),
+        (1, 7, 7),
+        (0.001, 10, 1),
+    ],
 )
 def test_point(threshold: float, sentences: int, required: int) -> None:
     constraint = Threshold.of(check_threshold(threshold), sentences)
