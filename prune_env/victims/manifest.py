@@ -68,18 +68,19 @@ class Manifest:
 
     def __post_init__(self) -> None:
         """Checks what others build on."""
-        numbers = (self.poison_rate, *self.measured.values(), *self.recommended.values())
+        numbers: tuple[object, ...] = (*self.measured.values(), *self.recommended.values())
         checks = {
             "labels": type(self.labels) is int and self.labels >= 2,
             "target_label": type(self.target_label) is int and 0 <= self.target_label < self.labels,
-            "poison_rate, measured and recommended": all(0.0 <= number <= 1.0 for number in numbers),
+            "poison_rate": 0.0 <= self.poison_rate <= 1.0,
+            "measured and recommended": all(isinstance(number, int | float) for number in numbers),
             "files": all(_inside(name) for name in self.files),
         }
         wrong = [name for name, right in checks.items() if not right]
         if wrong:
             raise ManifestError(
                 f"the manifest of {self.name!r} has impossible values in {', '.join(wrong)}; expected labels >= 2, a "
-                "target among them, rates in [0, 1] and files below the folder; restore it or build the victim again"
+                f"target among them, a poison rate in [0, 1], numbers, and files below the folder; {REMEDY}"
             )
 
     def write(self, folder: Path) -> None:
