@@ -10,6 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from numpy.typing import NDArray
 
+from prune_env.config import EnvConfig
+from prune_env.engine.table import TableEvaluator
 from prune_env.env import BertHeadPruneEnv
 from prune_env.observation import Observation
 from prune_env.rollout import Policy, PolicyState, decode_action, encode_action, rollout
@@ -113,6 +115,16 @@ def test_the_trace_is_a_replayable_record() -> None:
     assert again.episode_return == pytest.approx(sum(entry["reward"] for entry in trace))
     assert again.start["evaluations"] == 1
     assert again.info["evaluations"] == again.evaluations
+
+
+def test_a_stored_table_gives_the_same_episode() -> None:
+    model, scores = random_model(3, 3, 7), {"gradient": np.random.default_rng(7).random((3, 3), dtype=np.float32)}
+    config = EnvConfig(threshold=0.9, on_violation="backtrack")
+    episodes = [
+        rollout(BertHeadPruneEnv(evaluator, scores, config), LowestFirst("gradient", 2), seed=1)
+        for evaluator in (model, TableEvaluator.from_evaluator(model))
+    ]
+    assert episodes[0].trace == episodes[1].trace
 
 
 def test_actions_are_written_as_json() -> None:
