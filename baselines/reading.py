@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from prune_env.baselines.summary import CONTROLS, REFERENCE, Row, compare
+from prune_env.baselines.summary import CONTROLS, REFERENCE, Row, compare, rate_text
 from prune_env.metrics import Interval
 
 CLAIM_SEEDS = 5
@@ -27,22 +28,20 @@ class Contest:
     difference: Interval
 
     @property
+    def seeds(self) -> tuple[float, ...]:
+        """The difference in each seed that both have."""
+        mine, theirs = self.strategy.by_seed, self.rival.by_seed
+        return tuple(mine[seed] - theirs[seed] for seed in mine if seed in theirs)
+
+    @property
     def won(self) -> bool:
-        """Whether the strategy leaves less of the backdoor, beyond the noise over sentences."""
-        return self.difference.high < 0.0
+        """Whether the strategy leaves less of the backdoor, beyond the noise over sentences and in every seed."""
+        return self.difference.high < 0.0 and max(self.seeds) < 0.0
 
     @property
     def lost(self) -> bool:
         """Whether the rival does."""
-        return self.difference.low > 0.0
-
-    @property
-    def agreeing(self) -> str:
-        """In how many of the shared seeds the difference has the sign of their mean."""
-        mine, theirs = self.strategy.by_seed, self.rival.by_seed
-        shared = [seed for seed in mine if seed in theirs]
-        same = sum((mine[seed] - theirs[seed]) * self.difference.value > 0 for seed in shared)
-        return f"in {same} of {len(shared)} seeds"
+        return self.difference.low > 0.0 and min(self.seeds) > 0.0
 
 
 def reading(rows: Sequence[Row], bootstrap_seed: int = 0) -> str:
@@ -67,11 +66,12 @@ def reading(rows: Sequence[Row], bootstrap_seed: int = 0) -> str:
     lead = (
         f"In {better} of {len(contests)} settings (victim and rate) the best strategy leaves less of the backdoor than "
         "each rival run beside it (a random mask, ft at the same rate, ft at a warmer rate), beyond the noise over "
-        "sentences."
+        "sentences and in every seed."
     )
     if seeds < CLAIM_SEEDS:
         lead += (
-            f" With {_count(seeds, 'seed')} this is a lead, not a result: fine-tuning varies more than sentences do."
+            f" With {seeds} seed{'' if seeds == 1 else 's'} this is a lead, not a result: fine-tuning varies from seed "
+            f"to seed, and {CLAIM_SEEDS} are the least for a claim."
         )
     return "\n".join([lead, *(_line(found) for found in contests)])
 
@@ -110,9 +110,10 @@ def _contests(strategy: Row, rows: Sequence[Row], bootstrap_seed: int) -> list[C
 def _line(contests: list[Contest]) -> str:
     strategy = contests[0].strategy
     what = "points above the floor" if strategy.floor is not None else "% LFR (no twin, no floor)"
+    size = f"{strategy.heads_kept.mean:.0f} of {strategy.heads} heads kept"
     start = (
-        f"- {strategy.victim} at {strategy.learning_rate:g}: {strategy.method} ({strategy.heads_kept.mean:.0f} of "
-        f"{strategy.heads} heads kept, ACC {_percent(strategy.acc.mean)}) leaves {_percent(_left(strategy))} {what}"
+        f"- {strategy.victim} at {rate_text(strategy.learning_rate)}: {strategy.method} ({size}, "
+        f"ACC {_percent(strategy.acc.mean)}) leaves {_percent(_left(strategy))} {what}"
     )
     return "; ".join([start, *(_clause(contest) for contest in contests)]) + "."
 
@@ -123,11 +124,13 @@ def _clause(contest: Contest) -> str:
     if rival.method in CONTROLS:
         name, details = "a random mask", f"{rival.heads_kept.mean:.0f} heads kept, {details}"
     elif rival.learning_rate > contest.strategy.learning_rate:
-        name = f"{rival.method} at {rival.learning_rate:g}"
+        name = f"{rival.method} at {rate_text(rival.learning_rate)}"
     else:
         name = f"{rival.method} at the same rate"
     # From the rival's side: minus the difference, so its bounds change places.
-    points = f"{-100 * gap.value:+.1f} [{-100 * gap.high:+.1f}, {-100 * gap.low:+.1f}] points, {contest.agreeing}"
+    points = f"{_signed(-gap.value)} [{_signed(-gap.high)}, {_signed(-gap.low)}] points"
+    if len(contest.seeds) > 1:
+        points += f", ± {_percent(statistics.stdev(contest.seeds))} over seeds"
     if contest.won:
         return f"{name} ({details}) leaves more, {points}"
     if contest.lost:
@@ -135,9 +138,10 @@ def _clause(contest: Contest) -> str:
     return f"{name} ({details}) does as well within noise, {points}"
 
 
+def _signed(rate: float) -> str:
+    # Adding zero turns a negative zero into a positive one.
+    return f"{round(100 * rate, 1) + 0.0:+.1f}"
+
+
 def _percent(rate: float) -> str:
     return f"{100 * rate:.1f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -13,12 +13,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from prune_env.baselines.reading import reading
-from prune_env.baselines.summary import REFERENCE, Row, Spread, summarise
+from prune_env.baselines.summary import REFERENCE, Row, Spread, rate_text, summarise
 from prune_env.errors import OutputError, PruneEnvError, RecordError
 from prune_env.metrics import Interval
 from prune_env.records import Record, read_records
@@ -59,11 +60,13 @@ def rich_table(rows: Sequence[Row]) -> Group:
     """Returns one table a victim, for `rich.console.Console.print`."""
     parts: list[Table | Text] = []
     for title, group in _by_victim(rows):
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
         for name in COLUMNS:
-            table.add_column(name, justify="left" if name == "method" else "right", overflow="fold")
+            header = name.replace(" ", "\n").replace("evaluations", "evalu-\nations")
+            table.add_column(header, justify="left" if name == "method" else "right")
         for cells in _cells(group):
-            table.add_row(*cells)
+            # Noise on a second line, or eleven columns would not fit a terminal.
+            table.add_row(*(cell.replace(" ± ", "\n±").replace(" [", "\n[").replace(" (", "\n(") for cell in cells))
         parts.append(table)
     return Group(*parts, Text(LEGEND, style="dim"))
 
@@ -155,8 +158,8 @@ def _cells(group: Sequence[Row]) -> list[tuple[str, ...]]:
     return [
         (
             _name(row, ambiguous=names.count((row.method, row.learning_rate)) > 1, seeds=most),
-            f"{row.learning_rate:g}",
-            f"{_count(row.heads_kept)} of {row.heads}",
+            rate_text(row.learning_rate),
+            _count(row.heads_kept, row.heads),
             _count(row.evaluations),
             _percent(row.acc),
             _percent(row.lfr),
@@ -182,16 +185,19 @@ def _percent(spread: Spread) -> str:
     return f"{100 * spread.mean:.1f}" + ("" if spread.sd is None else f" ± {100 * spread.sd:.1f}")
 
 
-def _count(spread: Spread) -> str:
+def _count(spread: Spread, total: int | None = None) -> str:
+    of = "" if total is None else f"/{total}"
     if not spread.sd:
-        return f"{spread.mean:.0f}"
-    return f"{spread.mean:.1f} ± {spread.sd:.1f}"
+        return f"{spread.mean:.0f}{of}"
+    return f"{spread.mean:.1f}{of} ± {spread.sd:.1f}"
 
 
 def _interval(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    # Adding zero turns a negative zero into a positive one.
+    value, low, high = (f"{round(100 * x, 1) + 0.0:.1f}" for x in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

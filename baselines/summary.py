@@ -132,6 +132,12 @@ def compare(row: Row, other: Row, bootstrap_seed: int = 0) -> Interval | None:
     return _paired(_mean(row.excess, seeds), _mean(other.excess, seeds), bootstrap_seed)
 
 
+def rate_text(rate: float) -> str:
+    """Writes a learning rate as people do: 2e-5, 1.5e-4."""
+    mantissa, _, exponent = f"{rate:.6e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 def _row(group: list[Record], cells: dict[str, Record], bootstrap_seed: int) -> Row:
     first = group[0]
     flips = {record.seed: _flips(record) for record in group}

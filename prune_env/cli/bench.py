@@ -24,6 +24,8 @@ HELP = "compare methods on victims: a table of ACC and LFR, with records, logs a
 METHODS = ("ft", "random", "gradient", "epsilon-greedy")
 SEEDS = ("11", "12")
 HEAD_MAPS = "head_maps"
+LOG_WIDTH = 120
+"""Columns of a table that is written to a file or a pipe."""
 
 _DAY = 24 * 3600.0
 _EXAMPLES = """\
@@ -146,6 +148,8 @@ def _print(result: Result) -> None:
     from prune_env.tensorboard import FOLDER, head_map
 
     console, rows, out = Console(), summarise(result.records), result.settings.out
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
     console.print(reading(rows), rich_table(rows), sep="\n\n", markup=False, highlight=False)
     for record in _shown(result.records):
         console.print(f"\n{head_map_text(head_map(record))}", markup=False, highlight=False)
@@ -160,9 +164,11 @@ def _print(result: Result) -> None:
 
 
 def _shown(records: list[Record]) -> list[Record]:
-    """Returns one pruned record a victim: of a search if there is one, of the lowest seed."""
+    """Returns one pruned record a victim: of a strategy if there is one, of the lowest seed."""
+    from prune_env.baselines.summary import CONTROLS
+
     shown: dict[str, Record] = {}
-    for record in sorted(_masked(records), key=lambda one: (one.victim, len(one.trace) < 2, one.seed)):
+    for record in sorted(_masked(records), key=lambda one: (one.victim, one.method in CONTROLS, one.seed)):
         shown.setdefault(record.victim, record)
     return list(shown.values())
 
