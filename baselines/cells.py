@@ -142,7 +142,7 @@ def run_cell(cell: Cell, settings: Settings) -> list[Record]:
 
 def build_cell_task(suspect: Suspect, victim: Victim, seed: int, settings: Settings) -> Task:
     """Returns the defender's task on a victim's model or its twin."""
-    return build_task(suspect, settings.protocol_of(victim), seed, data=settings.data)
+    return build_task(suspect, settings.protocol_of(victim), seed, data=settings.data, device=settings.device)
 
 
 def _records(
@@ -152,7 +152,7 @@ def _records(
     first = plans[0]
     task = build_cell_task(suspect, first.victim, seed, settings)
     found = _find(task, first.method, settings.search_of(first.victim), list(known.values()))
-    purified = purify(task, found.mask, first.training)
+    purified = purify(task, found.mask, first.training, device=settings.device)
     records = []
     for one in plans:
         length = first.training.max_length
@@ -187,6 +187,7 @@ def _found_in(record: Record) -> Found:
         sentence_passes=record.sentence_passes,
         search_accuracy=record.search_accuracy,
         certify_accuracy=record.certify_accuracy,
+        deviation=record.deviation,
         seconds=record.search_seconds,
     )
 
@@ -214,6 +215,7 @@ def _record(
         seed=task.seed,
         regime=one.method.regime,
         dtype=dtype,
+        deviation=found.deviation,
         mask=mask_to_text(found.mask),
         importance={name: _rounded(scores) for name, scores in found.importance.items()},
         trace=found.trace,

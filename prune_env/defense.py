@@ -15,6 +15,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.config import EnvConfig
+from prune_env.engine.device import resolve_device
 from prune_env.engine.masking import apply_mask
 from prune_env.env import BertHeadPruneEnv
 from prune_env.methods import Method, PolicyContext
@@ -57,6 +58,7 @@ class Found:
         sentence_passes: Sentences it asked to be sent through the model for importance and search, cached or not.
         search_accuracy: Of this mask on `search`.
         certify_accuracy: Of this mask on `certify`, measured once, at the end.
+        deviation: What the arithmetic changes against float32 on `search`, for this mask; None in float32.
         seconds: Wall time of importance and search.
     """
 
@@ -67,6 +69,7 @@ class Found:
     sentence_passes: int
     search_accuracy: float
     certify_accuracy: float
+    deviation: dict[str, float] | None
     seconds: float
 
 
@@ -127,11 +130,19 @@ def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | 
         sentence_passes=passes,
         search_accuracy=float(evaluator.accuracy(mask[None])[0]),
         certify_accuracy=float(certify.accuracy(mask[None])[0]),
+        deviation=scoring.deviation(mask),
         seconds=time.perf_counter() - started,
     )
 
 
-def purify(task: Task, mask: HeadMask, training: TrainingConfig, on_step: OnStep | None = None) -> Purified:
+def purify(
+    task: Task,
+    mask: HeadMask,
+    training: TrainingConfig,
+    *,
+    device: str = "cpu",
+    on_step: OnStep | None = None,
+) -> Purified:
     """Puts a mask on the suspect's own encoder, draws a fresh head and fine-tunes on the clean data, mask held.
 
     With every head kept and the protocol's own settings this is what built the scoring model, which is returned.
@@ -140,6 +151,7 @@ def purify(task: Task, mask: HeadMask, training: TrainingConfig, on_step: OnStep
         task: What the defender has.
         mask: Heads to keep, (layers, heads).
         training: Fine-tuning settings.
+        device: Where to fine-tune.
         on_step: Called with (steps done, steps in all).
     """
     if bool(mask.all()) and training == task.protocol.training:
@@ -147,6 +159,7 @@ def purify(task: Task, mask: HeadMask, training: TrainingConfig, on_step: OnStep
         return Purified(model, task.tokenizer(model), task.build_seconds)
     started = time.perf_counter()
     model = task.suspect.model()
+    model.to(resolve_device(device))  # type: ignore[arg-type]
     tokenizer = task.suspect.tokenizer(model)
     fresh_head(model, derive(task.seed, "defender-head"))
     apply_mask(model, mask)
@@ -155,7 +168,7 @@ def purify(task: Task, mask: HeadMask, training: TrainingConfig, on_step: OnStep
     train(model, tokens, training, seed, loss=cross_entropy(mask), on_step=on_step)
     # Training never moves a skipped head's output columns; zeroed again all the same, since this is the export.
     apply_mask(model, mask)
-    return Purified(model, tokenizer, time.perf_counter() - started)
+    return Purified(model.cpu(), tokenizer, time.perf_counter() - started)
 
 
 def training_for(task_training: TrainingConfig, learning_rate: float | None) -> TrainingConfig:

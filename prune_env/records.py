@@ -39,6 +39,7 @@ class Record:
         seed: Seed of the defender.
         regime: Information the method used: clean_only, proxy, reference or oracle.
         dtype: Arithmetic of the search.
+        deviation: What that arithmetic changes against float32 for the final mask; None in float32.
         mask: Final head mask as text, 1 = kept, a slash between layers.
         importance: The first metric's scores that the search saw, (layers, heads) by metric; empty without a search.
         trace: Steps of the search: each attempted mask, its accuracy, the mask kept.
@@ -74,6 +75,7 @@ class Record:
     seed: int
     regime: str
     dtype: str
+    deviation: dict[str, float] | None
     mask: str
     importance: dict[str, list[list[float]]]
     trace: list[dict[str, Any]]

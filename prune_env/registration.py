@@ -82,7 +82,8 @@ def make_env(
         raise ConfigError(f"expected a list of metric names such as {list(DEFAULT_METRICS)}, got {metrics!r}")
     chosen = make_reward(reward)
     rules = get_protocol(protocol or opened.manifest.protocol)
-    scoring = scoring_of(build_task(opened.suspect, rules, task_seed, data=data), device, dtype)
+    task = build_task(opened.suspect, rules, task_seed, data=data, device=device)
+    scoring = scoring_of(task, device, dtype)
     return BertHeadPruneEnv(
         scoring.evaluator("search"),
         scoring.importance(metrics),
@@ -94,7 +95,7 @@ def make_env(
 
 
 def oracle_evaluator(scoring: Scoring, victim: Victim) -> TransformerEvaluator:
-    """Returns an evaluator whose accuracy is an LFR: the scoring model's, on triggered sentences labelled as the target.
+    """Returns an evaluator whose accuracy is the scoring model's LFR: triggered sentences labelled as the target.
 
     It uses the judge's triggered VALIDATION sentences, so that nothing is ever chosen on the test set.
     """

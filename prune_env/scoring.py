@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from prune_env.engine.precision import deviation
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.engine.transformer import TransformerEvaluator
 from prune_env.importance import score
 from prune_env.seeds import derive
-from prune_env.types import HeadScores
+from prune_env.types import HeadMask, HeadScores
 from prune_env.victims.task import Task
 
 IMPORTANCE_SENTENCES = 1000
@@ -54,6 +56,13 @@ class Scoring:
     def evaluate_on(self, tokens: TokenizedSplit) -> TransformerEvaluator:
         """Returns an evaluator of the scoring model on other sentences, such as a judge's."""
         return TransformerEvaluator(self._model, tokens, device=self.device, dtype=self.dtype)
+
+    def deviation(self, mask: HeadMask) -> dict[str, float] | None:
+        """Returns how far the arithmetic is from float32 on `search` under one mask; None in float32 itself."""
+        if self.dtype == "float32":
+            return None
+        tokens = self.task.tokens("search", self._tokenizer)
+        return asdict(deviation(self._model, tokens, mask[None], self.device))
 
     def importance(self, metrics: Iterable[str]) -> dict[str, HeadScores]:
         """Returns each metric's scores (layers, heads) on a sample of the training split, in the order asked for."""

@@ -27,18 +27,18 @@ def log_record(record: Record, out: Path) -> Path:
     from torch.utils.tensorboard import SummaryWriter
 
     folder = out / FOLDER / run_name(record)
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
         for step, entry in enumerate(record.trace, 1):
             mask = mask_from_text(entry["mask"])
-            writer.add_scalar("search/accuracy", entry["accuracy"], step)  # type: ignore[no-untyped-call]
-            writer.add_scalar("search/attempted_accuracy", entry["attempted_accuracy"], step)  # type: ignore[no-untyped-call]
-            writer.add_scalar("search/pruned_fraction", 1.0 - float(mask.mean()), step)  # type: ignore[no-untyped-call]
+            writer.add_scalar("search/accuracy", entry["accuracy"], step)
+            writer.add_scalar("search/attempted_accuracy", entry["attempted_accuracy"], step)
+            writer.add_scalar("search/pruned_fraction", 1.0 - float(mask.mean()), step)
         for prefix, names in (("outcome", OUTCOME), ("oracle", ORACLE)):
             for name in names:
                 value = getattr(record, name)
                 if value is not None:
-                    writer.add_scalar(f"{prefix}/{name}", value, 0)  # type: ignore[no-untyped-call]
-        writer.add_image("head_map", head_map_array(head_map(record)), 0, dataformats="HWC")  # type: ignore[no-untyped-call]
+                    writer.add_scalar(f"{prefix}/{name}", value, 0)
+        writer.add_image("head_map", head_map_array(head_map(record)), 0, dataformats="HWC")
     return folder
 
 

@@ -16,10 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.cache import cache_folder, writable
+from prune_env.engine.device import resolve_device
 from prune_env.engine.tokens import TokenizedSplit, tokenize
 from prune_env.errors import ConfigError, IntegrityError
 from prune_env.seeds import derive
@@ -101,6 +103,7 @@ def build_task(
     data: str | Path | None = None,
     *,
     clean: CleanData | None = None,
+    device: str = "cpu",
     on_step: OnStep | None = None,
 ) -> Task:
     """Returns the task, from the package or the cache if it is there, else built and cached.
@@ -113,6 +116,7 @@ def build_task(
         seed: The defender's seed: decides splits, head, order and dropout.
         data: Data folder for SST-2 protocols; PRUNE_ENV_DATA by default.
         clean: One's own splits, in place of the protocol's.
+        device: Where the scoring model is fine-tuned, if it has to be.
         on_step: Called with (steps done, steps in all) while the scoring model is fine-tuned.
 
     Raises:
@@ -132,7 +136,7 @@ def build_task(
         folder = root / key
         if not (folder / TASK).is_file():
             splits = clean if clean is not None else draw(protocol, seed, data)
-            _build(folder, suspect, protocol, seed, splits=splits, on_step=on_step)
+            _build(folder, suspect, protocol, seed, splits=splits, device=resolve_device(device), on_step=on_step)
     return open_task(folder, suspect, protocol, seed)
 
 
@@ -196,11 +200,19 @@ def fine_tune(
 
 
 def _build(
-    folder: Path, suspect: Suspect, protocol: Protocol, seed: int, *, splits: CleanData, on_step: OnStep | None
+    folder: Path,
+    suspect: Suspect,
+    protocol: Protocol,
+    seed: int,
+    *,
+    splits: CleanData,
+    device: torch.device,
+    on_step: OnStep | None,
 ) -> None:
     """Builds beside the final place and moves there in one step, so that a cut build leaves nothing half made."""
     work = folder.with_name(f"{folder.name}.build")
     model = suspect.model()
+    model.to(device)  # type: ignore[arg-type]
     tokenizer = suspect.tokenizer(model)
     tokens = tokenize(tokenizer, splits.train.texts, splits.train.labels, protocol.training.max_length)
     log = fine_tune(model, tokens, protocol, seed, checkpoint=work / "states", on_step=on_step)
@@ -208,7 +220,7 @@ def _build(
     for leftover in (part, folder):
         if leftover.exists():
             shutil.rmtree(leftover)
-    save_checkpoint(model, tokenizer, part / "model")
+    save_checkpoint(model.cpu(), tokenizer, part / "model")
     for name in SPLITS:
         write_jsonl(getattr(splits, name), part / f"{name}.jsonl")
     write_task(part, suspect, protocol, seed, source=splits.fingerprint, log=log)
