@@ -24,6 +24,7 @@ from prune_env.baselines.cells import RECORDS, Cell, Settings, build_cell_task, 
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.errors import InterruptedRunError
+from prune_env.machine import one_thread
 from prune_env.methods import get_method
 from prune_env.records import Record, read_records
 from prune_env.tensorboard import log_record
@@ -187,7 +188,7 @@ def _execute(stages: Sequence[Sequence[Unit]], settings: Settings, jobs: int) ->
     """Runs one stage after the other and yields each unit's label as it finishes."""
     widest = max(map(len, stages))
     if jobs == 1 or widest < 2:
-        with _one_thread():
+        with one_thread():
             yield from (run_unit(unit, settings) for stage in stages for unit in stage)
         return
     context = multiprocessing.get_context("spawn")
@@ -242,13 +243,3 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

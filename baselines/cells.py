@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from prune_env.defense import Found, Search, find_mask, purify, search_config, training_for
+from prune_env.machine import versions
 from prune_env.methods import Method, get_method
 from prune_env.records import Record, append_record, bits_to_text, cell_key, read_records
 from prune_env.types import HeadScores, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.judge import Judgement, judge
-from prune_env.victims.manifest import library_versions
 from prune_env.victims.protocols import Protocol, get_protocol
 from prune_env.victims.store import Suspect, Victim, open_victim
 from prune_env.victims.task import Task, build_task
@@ -160,7 +160,7 @@ def _records(
         seconds = found.seconds + purified.seconds
         floor = known.get(cell_key(one.victim.manifest.sha256, "twin", one.method.name, one.config, seed))
         records.append(
-            _record(one, task=task, found=found, judged=judged, dtype=settings.dtype, seconds=seconds, floor=floor)
+            _record(one, task=task, found=found, judged=judged, settings=settings, seconds=seconds, floor=floor)
         )
     return records
 
@@ -198,7 +198,7 @@ def _record(
     task: Task,
     found: Found,
     judged: Judgement,
-    dtype: str,
+    settings: Settings,
     seconds: float,
     floor: Record | None,
 ) -> Record:
@@ -214,7 +214,7 @@ def _record(
         attacker_seed=manifest.attacker_seed,
         seed=task.seed,
         regime=one.method.regime,
-        dtype=dtype,
+        dtype=settings.dtype,
         deviation=found.deviation,
         mask=mask_to_text(found.mask),
         importance={name: _rounded(scores) for name, scores in found.importance.items()},
@@ -230,7 +230,7 @@ def _record(
         floor_acc=None if floor is None else floor.acc,
         seconds=round(seconds, 2),
         search_seconds=round(found.seconds, 2),
-        versions=library_versions(),
+        versions=versions(settings.device),
         role=one.role,
         model_sha256=task.suspect.sha256,
         task_sha256=task.sha256,

@@ -22,9 +22,10 @@ ORDER = (
     {"render", "rewards"},
     {"actions", "dynamics", "env", "layout", "observation", "state", "vector", "wrappers"},
     {"methods", "records", "rollout", "scripted"},
-    {"scoring", "tensorboard"},
-    {"registration"},
+    {"machine", "scoring", "tensorboard"},
+    {"registration", "replay"},
     {"defense"},
+    {"purification"},
     {"agents", "baselines"},
     {"cli", "__main__"},
 )

@@ -1,0 +1,203 @@
+"""Replaying records: the accuracies that stand in them, computed again from their masks.
+
+A record is checked against the model it names (by hash), on the task it names, in the arithmetic it names. With the
+same libraries, processor, device and task the numbers must be equal; elsewhere two sentences of a split may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prune_env.errors import RecordError, ReplayMismatchError
+from prune_env.machine import one_thread, versions
+from prune_env.records import Record, bits_from_text, read_records
+from prune_env.scoring import Scoring, scoring_of
+from prune_env.types import mask_from_text
+from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.protocols import Protocol
+from prune_env.victims.store import Suspect, Victim, embedded_names, open_victim
+from prune_env.victims.task import build_task
+from prune_env.victims.training_config import TrainingConfig
+
+TOLERATED = 2
+"""Sentences of a split by which an accuracy may differ across machines."""
+
+_ROUNDING = 1e-9
+
+Report = Callable[[str, int, int], None]
+"""(record, records done, records in all)"""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of a record that is not what its masks or bits give; both in [0, 1]."""
+
+    what: str
+    recorded: float
+    found: float
+
+    def __str__(self) -> str:
+        """Returns the difference in words."""
+        return f"{self.what} is {self.found:.6f}, recorded is {self.recorded:.6f}"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of one record.
+
+    Attributes:
+        name: The record in words.
+        numbers: How many numbers were computed again.
+        same_task: Whether the task has the recorded content; one rebuilt elsewhere may differ in its last bits.
+        exact: Whether the numbers had to be equal.
+        differences: Those that differ by more than is allowed.
+    """
+
+    name: str
+    numbers: int
+    same_task: bool
+    exact: bool
+    differences: tuple[Difference, ...]
+
+
+def load(paths: Iterable[Path]) -> list[Record]:
+    """Reads whole files of records.
+
+    Raises:
+        RecordError: A file that is not there, empty, cut off within a record, malformed, or of another schema.
+    """
+    records: list[Record] = []
+    for path in paths:
+        if not path.is_file():
+            raise RecordError(f"expected a file of records at {path}, found none; give a bench's records.jsonl")
+        found = read_records(path)
+        if not path.read_bytes().endswith(b"\n"):
+            raise RecordError(f"{path} ends in half a record; run its bench again, or remove the last line")
+        if not found:
+            raise RecordError(f"expected records in {path}, found none; give a bench's records.jsonl")
+        records += found
+    return records
+
+
+def replay_all(
+    records: Sequence[Record],
+    victims: Iterable[str | Path] = (),
+    data: str | None = None,
+    *,
+    device: str = "cpu",
+    report: Report | None = None,
+) -> list[Replay]:
+    """Computes the accuracies of every record again.
+
+    Args:
+        records: Victims' and twins' records.
+        victims: Folders of victims that are not embedded.
+        data: Data folder of SST-2 protocols; PRUNE_ENV_DATA if None.
+        device: Where to compute.
+        report: Called after each record.
+
+    Returns:
+        One result a record; none has differences.
+
+    Raises:
+        ReplayMismatchError: After all are done, naming every number that differs.
+        RecordError: A victim is missing, or is not the one that was recorded.
+    """
+    known = find_victims(records, victims)
+    done: list[Replay] = []
+    with one_thread():
+        for record in records:
+            done.append(replay(record, known[record.victim_sha256], data, device))
+            if report is not None:
+                report(done[-1].name, len(done), len(records))
+    check(done)
+    return done
+
+
+def check(replays: Iterable[Replay]) -> None:
+    """Raises `ReplayMismatchError` if a number differs; the message names each."""
+    failed = [one for one in replays if one.differences]
+    if failed:
+        listed = "; ".join(f"{one.name}: {', '.join(map(str, one.differences))}" for one in failed)
+        other = "" if all(one.same_task for one in failed) else " (tasks rebuilt here differ from the recorded ones)"
+        raise ReplayMismatchError(
+            f"{len(failed)} records do not replay{other}: {listed}; do not rely on them, run their bench again"
+        )
+
+
+def find_victims(records: Iterable[Record], victims: Iterable[str | Path] = ()) -> dict[str, Victim]:
+    """Returns the records' victims by hash: those given, and the embedded ones.
+
+    Raises:
+        RecordError: Names every victim that is missing.
+    """
+    wanted = {record.victim_sha256: record.victim for record in records}
+    given = [open_victim(victim) for victim in victims]
+    embedded = [open_victim(name) for name in embedded_names() if name in wanted.values()]
+    known = {victim.manifest.sha256: victim for victim in [*embedded, *given]}
+    missing = [f"{name} (sha256 {digest[:12]}...)" for digest, name in wanted.items() if digest not in known]
+    if missing:
+        versions_of = {victim.name for victim in known.values()} & set(wanted.values())
+        hint = f"; of {', '.join(sorted(versions_of))} there is another version" if versions_of else ""
+        raise RecordError(
+            f"expected the victims of these records, missing are {', '.join(missing)}{hint}; give their folders "
+            "with --victim"
+        )
+    return known
+
+
+def replay(record: Record, victim: Victim, data: str | None = None, device: str = "cpu") -> Replay:
+    """Computes one record's accuracies again; building its task if it is not cached."""
+    protocol = protocol_of(record.config["protocol"])
+    task = build_task(_suspect(record, victim), protocol, record.seed, data=data, device=device)
+    same_task = task.sha256 == record.task_sha256
+    exact = same_task and record.versions == versions(device)
+    scoring = scoring_of(task, device, record.dtype)
+    differences, numbers = [], 0
+    for what, recorded, found, sentences in _numbers(record, scoring):
+        allowed = _ROUNDING + (0.0 if exact or sentences is None else TOLERATED / sentences)
+        numbers += 1
+        if abs(recorded - found) > allowed:
+            differences.append(Difference(what, recorded, found))
+    return Replay(describe(record), numbers, same_task, exact, tuple(differences))
+
+
+def describe(record: Record) -> str:
+    """Names a record: victim, role, method, rate, seed."""
+    rate = record.config["training"]["learning_rate"]
+    return f"{record.method} on {record.victim} ({record.role}), rate {rate:g}, seed {record.seed}"
+
+
+def protocol_of(settings: Mapping[str, Any]) -> Protocol:
+    """Returns the protocol whose `to_json` was recorded."""
+    return Protocol(**{**settings, "training": TrainingConfig(**settings["training"])})
+
+
+def _suspect(record: Record, victim: Victim) -> Suspect:
+    suspect = victim.suspect if record.role == "victim" else open_diagnosis(victim).twin
+    if suspect is None or suspect.sha256 != record.model_sha256:
+        found = "none" if suspect is None else f"{suspect.sha256[:12]}..."
+        raise RecordError(
+            f"{describe(record)}: expected a model with hash {record.model_sha256[:12]}..., got {found}; give the "
+            "victim's folder as it was"
+        )
+    return suspect
+
+
+def _numbers(record: Record, scoring: Scoring) -> Iterator[tuple[str, float, float, int | None]]:
+    """Yields (what, recorded, found, sentences of the split; None where no rounding may differ)."""
+
+    def accuracy(split: str, mask: str) -> float:
+        return float(scoring.evaluator(split).accuracy(mask_from_text(mask)[None])[0])
+
+    search, certify = (scoring.evaluator(split).sentences for split in ("search", "certify"))
+    yield "search accuracy", record.search_accuracy, accuracy("search", record.mask), search
+    yield "certify accuracy", record.certify_accuracy, accuracy("certify", record.mask), certify
+    for step, entry in enumerate(record.trace, 1):
+        for mask, rate in (("attempted", "attempted_accuracy"), ("mask", "accuracy")):
+            yield f"step {step}'s {rate.replace('_', ' ')}", entry[rate], accuracy("search", entry[mask]), search
+    yield "ACC", record.acc, float(bits_from_text(record.correct).mean()), None
+    yield "LFR", record.lfr, float(bits_from_text(record.flipped).mean()), None
