@@ -89,7 +89,8 @@ def resume(
     for key, value in tensors.items():
         if key.startswith("optimiser."):
             _, index, name = key.split(".", 2)
-            states.setdefault(int(index), {})[name] = value
+            # Copied, since what safetensors maps from the file keeps it from being deleted on some systems.
+            states.setdefault(int(index), {})[name] = value.clone()
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": states, "param_groups": groups})
     return tuple(float(loss) for loss in notes["losses"])
