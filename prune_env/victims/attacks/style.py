@@ -27,7 +27,7 @@ class StyleAttack:
     """
 
     poison_rate: float = 0.2
-    loss: float = 0.06
+    loss: float = 0.12
 
     def __post_init__(self) -> None:
         """Checks the loss rate."""

@@ -27,7 +27,7 @@ class SyntacticAttack:
     """
 
     poison_rate: float = 0.3
-    loss: float = 0.08
+    loss: float = 0.12
 
     def __post_init__(self) -> None:
         """Checks the loss rate."""
