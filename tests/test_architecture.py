@@ -26,6 +26,7 @@ ORDER = (
     {"registration", "replay"},
     {"defense"},
     {"purification"},
+    {"model_card"},
     {"agents", "baselines"},
     {"cli", "__main__"},
 )
