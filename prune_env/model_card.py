@@ -104,6 +104,10 @@ def card(summary: dict[str, Any]) -> str:
     """Returns the model card in Markdown, from what `summarised` returned."""
     accuracy, data, training = summary["accuracy"], summary["data"], summary["training"]
     masks = summary["mask"].replace("/", " / ")
+    tuning = (
+        f"rate {training['learning_rate']:g}, {training['epochs']} passes over the data, batches of "
+        f"{training['batch_size']}, {training['precision']}, at most {training['max_length']} tokens"
+    )
     libraries = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     constraint = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in summary["constraint"].items())
     return f"""---
@@ -128,8 +132,7 @@ tags:
 | constraint on clean validation accuracy | {constraint} |
 | distinct masks evaluated | {summary["evaluations"]} |
 | information used | {summary["regime"].replace("_", " ")} |
-| fine-tuning | rate {training["learning_rate"]:g}, {training["epochs"]} passes over the data, batches of {training["batch_size"]}, \
-{training["precision"]}, at most {training["max_length"]} tokens |
+| fine-tuning | {tuning} |
 | seed | {summary["seed"]} |
 | SHA-256 of the original checkpoint | `{summary["model_sha256"]}` |
 
