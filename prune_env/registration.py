@@ -76,7 +76,7 @@ def make_env(
         max_heads_per_step=max_heads_per_step,
         max_steps=max_steps,
         max_evaluations=max_evaluations,
-        pad_to=None if pad_to is None else (pad_to[0], pad_to[1]),
+        pad_to=pad_to,  # type: ignore[arg-type]  # a list where it came through JSON; EnvConfig checks it
     )
     if isinstance(metrics, str) or not metrics:
         raise ConfigError(f"expected a list of metric names such as {list(DEFAULT_METRICS)}, got {metrics!r}")

@@ -1,0 +1,135 @@
+"""`gym.make` on an embedded victim: arguments, checkers, determinism, diagnosis only on request."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+import prune_env  # noqa: F401 - registers the id
+from prune_env.errors import ConfigError, DeviceError, PruneEnvError, ThresholdError, UnknownNameError
+from prune_env.victims import diagnosis, store
+
+VICTIM = "tiny-syntactic"
+ARGUMENTS: dict[str, Any] = {
+    "victim": VICTIM,
+    "task_seed": 11,
+    "protocol": "embedded",
+    "threshold": 0.9,
+    "metrics": ["attention_variance", "gradient"],
+    "reward": "lagrangian",
+    "on_violation": "backtrack",
+    "max_heads_per_step": 3,
+    "max_steps": 7,
+    "max_evaluations": 20,
+    "pad_to": [6, 12],
+    "device": "cpu",
+    "dtype": "float32",
+    "render_mode": "ansi",
+}
+
+
+@pytest.fixture
+def env() -> Iterator[gym.Env[Any, Any]]:
+    made = gym.make("BertHeadPrune-v0", victim=VICTIM)
+    yield made
+    made.close()
+
+
+def test_spec_survives_json() -> None:
+    env = gym.make("BertHeadPrune-v0", **ARGUMENTS)
+    assert env.spec is not None
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.spec is not None
+    assert json.loads(again.spec.to_json()) == json.loads(env.spec.to_json())
+    assert again.observation_space == env.observation_space
+    assert again.reset(seed=1)[1]["accuracy"] == env.reset(seed=1)[1]["accuracy"]
+
+
+def test_every_argument_reaches_the_environment() -> None:
+    made: Any = gym.make("BertHeadPrune-v0", **ARGUMENTS).unwrapped
+    assert (made.config.threshold, made.config.max_accuracy_drop, made.config.on_violation) == (0.9, None, "backtrack")
+    assert (made.config.max_heads_per_step, made.config.max_steps, made.config.max_evaluations) == (3, 7, 20)
+    assert made.config.pad_to == (6, 12)
+    assert made.action_space.n == 73
+    assert list(made.importance) == ["attention_variance", "gradient"]
+    assert type(made.reward).__name__ == "LagrangianReward"
+    assert made.render_mode == "ansi"
+
+
+def test_the_manifest_recommends_the_threshold(env: gym.Env[Any, Any]) -> None:
+    config: Any = env.unwrapped
+    assert config.config.threshold is None
+    assert (
+        config.config.max_accuracy_drop == store.open_victim(VICTIM).manifest.recommended["max_accuracy_drop"] == 0.02
+    )
+
+
+def test_both_checkers_pass_without_a_warning(env: gym.Env[Any, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped, skip_render_check=True)
+        check_env_sb3(env.unwrapped)
+    assert env.reset(seed=0)[0] in env.observation_space
+
+
+def test_environments_on_one_task_share_their_evaluator(env: gym.Env[Any, Any]) -> None:
+    other: Any = gym.make("BertHeadPrune-v0", victim=VICTIM).unwrapped
+    first: Any = env.unwrapped
+    assert other._dynamics._evaluator is first._dynamics._evaluator
+
+
+def test_the_diagnosis_is_opened_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(victim: Any) -> None:
+        raise AssertionError("a search opened the diagnosis")
+
+    monkeypatch.setattr("prune_env.registration.open_diagnosis", refuse)
+    monkeypatch.setattr(diagnosis, "open_diagnosis", refuse)
+    env = gym.make("BertHeadPrune-v0", victim=VICTIM)
+    _, info = env.reset(seed=3)
+    info = env.step(np.ones(env.action_space.shape, dtype=np.int8))[-1]
+    assert not any(name.startswith("oracle") for name in info)
+    with pytest.raises(AssertionError, match="opened the diagnosis"):
+        gym.make("BertHeadPrune-v0", victim=VICTIM, diagnostics=True)
+
+
+def test_diagnostics_shows_the_label_flip_rate() -> None:
+    env = gym.make("BertHeadPrune-v0", victim=VICTIM, diagnostics=True, max_heads_per_step=None)
+    lfr = env.reset(seed=3)[1]["oracle_lfr"]
+    truth = diagnosis.open_diagnosis(store.open_victim(VICTIM)).carriers
+    assert truth is not None
+    action = np.append(truth.reshape(-1), True).astype(np.int8)
+    assert lfr > 0.2
+    assert env.step(action)[-1]["oracle_lfr"] < lfr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"victim": "tiny-syntactik"}, UnknownNameError, "tiny-syntactic"),
+        ({"metrics": ["gradiant"]}, UnknownNameError, "gradient"),
+        ({"metrics": "gradient"}, ConfigError, "list of metric names"),
+        ({"reward": "sparse"}, UnknownNameError, "sparsity"),
+        ({"protocol": "embeded"}, UnknownNameError, "embedded"),
+        ({"threshold": 1.5}, ThresholdError, "1.5"),
+        ({"threshold": 0.9, "max_accuracy_drop": 0.1}, ThresholdError, "exactly one"),
+        ({"render_mode": "human"}, UnknownNameError, "rgb_array"),
+        ({"dtype": "float16"}, DeviceError, "float16"),
+        ({"device": "cuda:99"}, DeviceError, "cuda"),
+        ({"pad_to": [2, 2]}, ConfigError, "pad_to"),
+        ({"pad_to": 12}, ConfigError, "pad_to"),
+    ],
+)
+def test_bad_arguments_name_what_was_expected(
+    arguments: dict[str, Any], error: type[PruneEnvError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        gym.make("BertHeadPrune-v0", **({"victim": VICTIM} | arguments))
