@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune_env.errors import OutputError, RecordError
+from prune_env.errors import MaskError, OutputError, RecordError
+from prune_env.types import mask_from_text
 
 SCHEMA = 1
 ROLES = ("victim", "twin")
@@ -105,9 +106,15 @@ class Record:
             raise RecordError(f"expected a record of schema {SCHEMA}, got {self.schema!r}; run the bench again")
         if self.role not in ROLES:
             raise RecordError(f"expected a role among {', '.join(ROLES)}, got {self.role!r}")
+        try:
+            mask_from_text(self.mask)
+        except MaskError as error:
+            raise RecordError(f"{error} in the record of {self.victim}") from error
         for name in RATES:
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
+            if value is None and name.startswith("floor_"):
+                continue
+            if not isinstance(value, int | float) or not (math.isfinite(value) and 0.0 <= value <= 1.0):
                 raise RecordError(f"expected {name} in [0, 1], got {value!r} in the record of {self.victim}")
 
     @property
@@ -154,7 +161,10 @@ def read_records(path: Path) -> list[Record]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); restore it") from error
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -194,8 +204,10 @@ def bits_from_text(text: str) -> NDArray[np.bool_]:
     """
     count, _, digits = text.partition(":")
     try:
-        packed = np.frombuffer(bytes.fromhex(digits), dtype=np.uint8)
-        return np.unpackbits(packed, count=int(count)).astype(np.bool_)
+        size, packed = int(count), np.frombuffer(bytes.fromhex(digits), dtype=np.uint8)
+        if not 8 * (len(packed) - 1) < size <= 8 * len(packed):
+            raise ValueError(f"{size} bits in {len(packed)} bytes")
+        return np.unpackbits(packed, count=size).astype(np.bool_)
     except ValueError as error:
         raise RecordError(f"expected bits such as '3:a0', got {text[:20]!r}") from error
 
