@@ -74,7 +74,7 @@ class Manifest:
             "target_label": type(self.target_label) is int and 0 <= self.target_label < self.labels,
             "poison_rate": 0.0 <= self.poison_rate <= 1.0,
             "measured and recommended": all(isinstance(number, int | float) for number in numbers),
-            "files": all(_inside(name) for name in self.files),
+            "files": type(self.files) is dict and all(map(_inside, self.files)),
         }
         wrong = [name for name, right in checks.items() if not right]
         if wrong:
