@@ -1,0 +1,37 @@
+"""Methods by name: each is there, says what it needs, and an unknown one is answered with the nearest."""
+
+from __future__ import annotations
+
+import pytest
+
+from prune_env.errors import ConfigError, UnknownNameError
+from prune_env.importance import METRICS
+from prune_env.methods import METHODS, Method, PolicyContext, get_method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_registered_method_is_there(name: str) -> None:
+    method = get_method(name)
+    assert method.name == name
+    assert method.summary
+    assert method.regime == "clean_only"
+    assert set(method.metrics) <= set(METRICS)
+    assert method.matches is None or method.matches in METHODS
+
+
+def test_an_unknown_method_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown method 'gradiant': did you mean 'gradient'"):
+        get_method("gradiant")
+
+
+def test_an_unknown_regime_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="regime"):
+        Method("mine", "a test", regime="guesses")
+
+
+def test_a_policy_needs_a_metric() -> None:
+    def policy(_: PolicyContext) -> object:
+        return object()
+
+    with pytest.raises(ConfigError, match="no importance metric"):
+        Method("mine", "a test", policy=policy)  # type: ignore[arg-type]
