@@ -11,6 +11,8 @@ from pathlib import Path
 import gymnasium
 
 import prune_env
+from prune_env.victims.store import embedded_names
+from prune_env.victims.tiny import TINY
 
 
 def main() -> None:
@@ -27,7 +29,9 @@ def main() -> None:
     for name in ("prune_env.agents", "prune_env.baselines"):
         if name not in modules:
             raise SystemExit(f"the wheel lacks {name}")
-    victims = sorted(path.parent.name for path in folder.glob("assets/**/manifest.json"))
+    victims = embedded_names()
+    if set(victims) != set(TINY):
+        raise SystemExit(f"expected the embedded victims {sorted(TINY)}, got {victims}")
     for victim in victims:
         env = gymnasium.make("prune_env:BertHeadPrune-v0", victim=victim)
         env.reset(seed=11)
