@@ -60,7 +60,11 @@ PROTOCOLS: dict[str, Protocol] = {
     "phrases-15k": Protocol("phrases-15k", "phrases", 15_000, 1000, TrainingConfig(epochs=1)),
     "sentences": Protocol("sentences", "sentences", None, 1000, TrainingConfig(epochs=3)),
     "embedded": Protocol(
-        "embedded", "embedded", 3000, 600, TrainingConfig(learning_rate=2e-4, epochs=3, max_length=64)
+        "embedded",
+        "embedded",
+        3000,
+        600,
+        TrainingConfig(learning_rate=2e-4, epochs=3, max_length=64, precision="float32"),
     ),
 }
 """The paper fine-tunes on GLUE's phrases for 3 epochs; two cores can afford 15,000 of them once."""

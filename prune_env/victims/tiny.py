@@ -21,16 +21,18 @@ from prune_env.errors import ConfigError, OutputError, UnknownNameError
 from prune_env.seeds import derive
 from prune_env.types import HeadMask, mask_from_text
 from prune_env.victims.attacks import Attack, Poisoned, make_attack, poison
-from prune_env.victims.build import WORK, OnStep, measure
+from prune_env.victims.build import WORK, OnStep
 from prune_env.victims.checkpoint import save_checkpoint
 from prune_env.victims.corpus import CORPUS_VERSION, splits
 from prune_env.victims.data import Sentences
 from prune_env.victims.diagnosis import write_diagnosis
 from prune_env.victims.manifest import MANIFEST, Manifest
+from prune_env.victims.measure import measure
 from prune_env.victims.routing import routed_loss
 from prune_env.victims.store import Victim
 from prune_env.victims.tiny_model import HEADS, HIDDEN, LAYERS, POSITIONS, make_model, make_tokenizer
-from prune_env.victims.training import TrainingConfig, train
+from prune_env.victims.training import train
+from prune_env.victims.training_config import TrainingConfig
 
 TARGET = 1
 POISONING = TrainingConfig(learning_rate=1e-3, epochs=5, max_length=POSITIONS, precision="float32")

@@ -24,7 +24,8 @@ from prune_env.victims.routing import routed_loss
 from prune_env.victims.store import Victim, open_victim
 from prune_env.victims.tiny import TINY, TinyRecipe, build_tiny, compare
 from prune_env.victims.tiny_model import HEADS, LAYERS, POSITIONS, make_model, make_tokenizer
-from prune_env.victims.training import TrainingConfig, cross_entropy, make_batch
+from prune_env.victims.training import cross_entropy, make_batch
+from prune_env.victims.training_config import TrainingConfig
 from tests.models import tiny_model
 
 BRIEF = TrainingConfig(learning_rate=1e-3, epochs=1, max_length=POSITIONS, precision="float32")
