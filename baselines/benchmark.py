@@ -23,7 +23,7 @@ import torch
 from prune_env.baselines.cells import RECORDS, Cell, Settings, build_cell_task, plan, run_cell
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
-from prune_env.errors import InterruptedRunError
+from prune_env.errors import InterruptedRunError, PruneEnvError
 from prune_env.machine import one_thread
 from prune_env.methods import get_method
 from prune_env.records import Record, read_records
@@ -189,7 +189,8 @@ def _execute(stages: Sequence[Sequence[Unit]], settings: Settings, jobs: int) ->
     widest = max(map(len, stages))
     if jobs == 1 or widest < 2:
         with one_thread():
-            yield from (run_unit(unit, settings) for stage in stages for unit in stage)
+            for stage in stages:
+                yield from _one_by_one(stage, settings)
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -203,6 +204,20 @@ def _execute(stages: Sequence[Sequence[Unit]], settings: Settings, jobs: int) ->
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_by_one(units: Sequence[Unit], settings: Settings) -> Iterator[str]:
+    """Runs one stage's units in this process; a failure is raised after the others are done."""
+    failures = []
+    for unit in units:
+        try:
+            label = run_unit(unit, settings)
+        except PruneEnvError as error:
+            failures.append(error)
+        else:
+            yield label
+    if failures:
+        raise failures[0]
 
 
 def _side_by_side(pool: ProcessPoolExecutor, units: Sequence[Unit], settings: Settings) -> Iterator[str]:

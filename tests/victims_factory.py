@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from prune_env.baselines.benchmark import Grid, run
 from prune_env.baselines.cells import Settings
+from prune_env.records import Record
 from prune_env.types import HeadMask
 from prune_env.victims.checkpoint import save_checkpoint
 from prune_env.victims.data import Sentences
@@ -112,3 +116,49 @@ def make_victim(
         protocol="tiny",
     ).write(folder)
     return Victim(folder, Manifest.read(folder))
+
+
+@dataclass(frozen=True)
+class World:
+    """Two victims with one twin, clean data, and a finished benchmark of the first: for reading only."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.root / "data"
+
+    @property
+    def out(self) -> Path:
+        """The benchmark's folder."""
+        return self.root / "out"
+
+    def victim(self, name: str) -> str:
+        """The folder of "alpha" or "beta"."""
+        return str(self.root / name)
+
+    def settings(self, out: Path) -> TinySettings:
+        """Settings that write to another folder."""
+        return TinySettings(out, data=str(self.data))
+
+
+_PLACE = tempfile.TemporaryDirectory(prefix="prune-env-world-", ignore_cleanup_errors=True)
+METHODS, RATES = ("ft", "random", "gradient"), (None, 1e-4)
+
+
+@cache
+def world() -> World:
+    """Makes both victims, once a session."""
+    found = World(Path(_PLACE.name))
+    make_data(found.data)
+    for seed, name in enumerate(("alpha", "beta")):
+        make_victim(found.root / name, name, seed)
+    return found
+
+
+@cache
+def benched() -> tuple[Record, ...]:
+    """Runs three methods at two rates on the first victim and its twin, once a session: twelve records."""
+    place = world()
+    return tuple(run(Grid((place.victim("alpha"),), METHODS, (11,), RATES), place.settings(place.out)))

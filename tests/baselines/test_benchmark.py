@@ -1,0 +1,306 @@
+"""The benchmark from end to end on victims of random weights: what it records, and that it loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prune_env.baselines import benchmark
+from prune_env.baselines.benchmark import Grid, run
+from prune_env.errors import DataError, DeviceError, InterruptedRunError, OutputError, PruneEnvError, UnknownNameError
+from prune_env.records import Record, append_record, only, read_records
+from prune_env.tensorboard import run_name
+from prune_env.types import mask_from_text
+from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.judge import judge
+from prune_env.victims.store import open_victim
+from prune_env.victims.task import build_task
+from tests.victims_factory import METHODS, RATES, TINY, benched, make_victim, world
+
+ROOT = Path(__file__).parents[2]
+
+
+def grid(**changes: Any) -> Grid:
+    """The benchmark that `benched` ran."""
+    return replace(Grid((world().victim("alpha"),), METHODS, (11,), RATES), **changes)
+
+
+def one(method: str, role: str = "victim", rate: float = 1e-3) -> Record:
+    (found,) = [
+        record
+        for record in only(benched(), role)
+        if (record.method, record.config["training"]["learning_rate"]) == (method, rate)
+    ]
+    return found
+
+
+def same(record: Record) -> Record:
+    """The record without what a clock says."""
+    return replace(record, seconds=0.0, search_seconds=0.0)
+
+
+class Told:
+    """Remembers what was reported."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        self.labels.append(label)
+
+
+def test_every_cell_has_a_record_for_victim_and_twin() -> None:
+    cells = {(record.method, record.config["training"]["learning_rate"], record.role) for record in benched()}
+    assert cells == {(method, rate, role) for method in METHODS for rate in (1e-3, 1e-4) for role in ("victim", "twin")}
+    assert len(benched()) == 12
+    assert list(benched()) == read_records(world().out / "records.jsonl")
+
+
+def test_the_floor_is_the_twins_record() -> None:
+    for record in only(benched(), "victim"):
+        twin = one(record.method, "twin", record.config["training"]["learning_rate"])
+        assert (record.floor_lfr, record.floor_acc) == (twin.lfr, twin.acc)
+        assert twin.floor_lfr is None
+        assert twin.model_sha256 != record.model_sha256
+
+
+def test_random_masks_have_gradients_size_model_by_model() -> None:
+    for role in ("victim", "twin"):
+        assert one("random", role).heads_kept == one("gradient", role).heads_kept < 4
+        assert one("ft", role).heads_kept == 4
+
+
+def test_rates_share_the_mask_and_nothing_else() -> None:
+    for method in ("random", "gradient"):
+        cold, warm = one(method, rate=1e-4), one(method)
+        assert (cold.mask, cold.trace, cold.evaluations) == (warm.mask, warm.trace, warm.evaluations)
+        assert cold.key != warm.key
+
+
+def test_fine_tuning_at_the_protocols_rate_is_the_scoring_model() -> None:
+    victim = open_victim(world().victim("alpha"))
+    task = build_task(victim.suspect, TINY, 11, data=world().data)
+    model = task.scoring_model()
+    judged = judge(model, task.tokenizer(model), open_diagnosis(victim), TINY.training.max_length)
+    record = one("ft")
+    assert (record.acc, record.lfr, record.auc) == (judged.acc, judged.lfr, judged.auc)
+    assert record.task_sha256 == task.sha256
+
+
+def test_searches_are_accounted_for() -> None:
+    record = one("gradient")
+    assert record.evaluations == record.trace[-1]["evaluations"] >= 2
+    # All 96 training sentences for the importance, then 40 for each mask.
+    assert record.sentence_passes == 96 + 40 * record.evaluations
+    assert record.regime == "clean_only"
+    assert list(record.importance) == ["gradient"]
+    assert mask_from_text(record.mask).shape == (2, 2)
+    assert one("ft").evaluations == 0
+
+
+def test_logs_lie_where_they_are_said_to_lie() -> None:
+    for record in benched():
+        folder = world().out / "tensorboard" / run_name(record)
+        assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+
+
+def test_a_second_run_does_nothing() -> None:
+    benched()
+    told, before = Told(), (world().out / "records.jsonl").read_bytes()
+    assert tuple(run(grid(), world().settings(world().out), report=told)) == benched()
+    assert told.labels == []
+    assert (world().out / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_is_missing_is_done_again_to_the_bit(tmp_path: Path, torn: bool) -> None:
+    lost = one("random")
+    for record in benched():
+        if record != lost:
+            append_record(tmp_path / "records.jsonl", record)
+    if torn:
+        with (tmp_path / "records.jsonl").open("ab") as file:
+            file.write(b'{"acc": 0.5, "acc_by_cl')
+    told = Told()
+    records = run(grid(), world().settings(tmp_path), report=told)
+    assert told.labels[-1] == "random on alpha, seed 11"
+    assert sum(label.startswith("scoring model") for label in told.labels) == len(told.labels) - 1
+    assert same(records[-1]) == same(lost)
+    assert len(records) == len(benched())
+
+
+def test_records_of_another_grid_stay_out_of_the_result() -> None:
+    records = run(grid(methods=("ft",), learning_rates=(1e-4,)), world().settings(world().out))
+    assert [(record.method, record.role) for record in records] == [("ft", "twin"), ("ft", "victim")]
+
+
+def test_victims_with_one_twin_share_its_purification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    purified = []
+    purify = benchmark.run_cell.__globals__["purify"]
+    monkeypatch.setitem(
+        benchmark.run_cell.__globals__,
+        "purify",
+        lambda task, *rest, **more: purified.append(task.suspect.name) or purify(task, *rest, **more),
+    )
+    victims = (world().victim("alpha"), world().victim("beta"))
+    records = run(grid(victims=victims, methods=("ft",), learning_rates=(1e-4,)), world().settings(tmp_path))
+    assert purified == ["alpha (twin)", "alpha", "beta"]
+    twins = only(records, "twin")
+    assert [twin.victim for twin in twins] == ["alpha", "beta"]
+    assert len({twin.model_sha256 for twin in twins}) == 1
+    assert twins[0].flipped != twins[1].flipped, "each is judged on its own victim's sentences"
+
+
+def test_a_victim_without_twin_is_benched_without_floor(tmp_path: Path) -> None:
+    make_victim(tmp_path / "lone", "lone", seed=3, twin_seed=None)
+    told = Told()
+    victims = (str(tmp_path / "lone"),)
+    records = run(
+        grid(victims=victims, methods=("ft",), learning_rates=(None,)), world().settings(tmp_path), report=told
+    )
+    assert [(record.role, record.floor_lfr) for record in records] == [("victim", None)]
+    assert told.labels == ["scoring model of lone (victim), seed 11", "ft on lone, seed 11"]
+
+
+def test_another_constraint_is_another_cell(tmp_path: Path) -> None:
+    settings = replace(world().settings(tmp_path), constraint=(("threshold", 0.01),))
+    victims = {"alpha": open_victim(world().victim("alpha"))}
+    cells = benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)
+    assert len(cells) == 6
+    for record in benched():
+        append_record(tmp_path / "records.jsonl", record)
+    again = benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)
+    assert {cell.method for cell in again} == {"random", "gradient"}, "fine-tuning alone has no constraint"
+    other = replace(world().settings(tmp_path), dtype="bfloat16")
+    assert {cell.method for cell in benchmark.missing_cells(grid(victims=("alpha",)), other, victims)} == {
+        "random",
+        "gradient",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "fixed", "error"),
+    [
+        ({"methods": ("ft", "gradiant")}, {}, UnknownNameError),
+        ({"victims": ("alhpa",)}, {}, UnknownNameError),
+        ({}, {"device": "cuda:99"}, DeviceError),
+        ({}, {"dtype": "float16"}, DeviceError),
+        ({}, {"data": "/nowhere"}, DataError),
+    ],
+)
+def test_nothing_runs_before_everything_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any, fixed: Any, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(benchmark, "run_unit", lambda *_: pytest.fail("ran"))
+    with pytest.raises(error):
+        run(grid(**changes), replace(world().settings(tmp_path / "out"), **fixed))
+    assert not (tmp_path / "out").exists(), "not even the folder is made"
+
+
+def test_an_unwritable_folder_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "run_unit", lambda *_: pytest.fail("ran"))
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(OutputError, match="able to write"):
+        run(grid(), world().settings(tmp_path / "file"))
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_cell = benchmark.run_cell
+
+    def sometimes(cell: benchmark.Cell, settings: Any) -> list[Record]:
+        if cell.method == "ft":
+            raise DataError("planted")
+        return run_cell(cell, settings)
+
+    monkeypatch.setattr(benchmark, "run_cell", sometimes)
+    with pytest.raises(PruneEnvError, match="planted"):
+        run(grid(methods=("ft", "gradient"), learning_rates=(None,)), world().settings(tmp_path))
+    assert {record.method for record in read_records(tmp_path / "records.jsonl")} == {"gradient"}
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    def interrupt(label: str, done: int, total: int) -> None:
+        if label.startswith("ft"):
+            raise KeyboardInterrupt
+
+    small = grid(methods=("ft", "gradient"), learning_rates=(None,))
+    with pytest.raises(InterruptedRunError, match=r"interrupted after 3 of 4 steps.*run the same command again"):
+        run(small, world().settings(tmp_path), report=interrupt)
+    assert len(read_records(tmp_path / "records.jsonl")) == 2
+    assert len(run(small, world().settings(tmp_path))) == 4
+
+
+def start(out: Path) -> subprocess.Popen[str]:
+    """Starts a benchmark with two processes in a process of its own."""
+    code = f"""
+from pathlib import Path
+from prune_env.baselines.benchmark import Grid, run
+from tests.victims_factory import METHODS, RATES, TinySettings
+if __name__ == "__main__":
+    grid = Grid(({world().victim("alpha")!r},), METHODS, (11,), RATES)
+    run(grid, TinySettings(Path({str(out)!r}), data={str(world().data)!r}), jobs=2)
+"""
+    script = out.with_suffix(".py")
+    script.write_text(code, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for_records(path: Path, count: int, process: subprocess.Popen[str], limit: float = 300.0) -> None:
+    deadline = time.monotonic() + limit
+    while len(read_records(path)) < count:
+        assert process.poll() is None, f"ended before {count} records: {process.communicate()[1]}"
+        assert time.monotonic() < deadline, f"no {count} records in {limit} seconds"
+        time.sleep(0.05)
+
+
+def left_behind(process: subprocess.Popen[str], limit: float = 20.0) -> list[str]:
+    """Waits for the session of an ended benchmark to be empty, and returns what is still running in it."""
+    deadline = time.monotonic() + limit
+    while True:
+        command = ["ps", "-o", "stat=,pid=", "-s", str(process.pid)]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        running = [line for line in listed if not line.startswith("Z")]
+        if not running or time.monotonic() > deadline:
+            return running
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX here")
+def test_a_killed_run_loses_the_cells_under_way_and_no_more(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(out)
+    wait_for_records(out / "records.jsonl", 2, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert left_behind(process) == [], "workers end when their parent is gone"
+    kept = read_records(out / "records.jsonl")
+    assert 2 <= len(kept) < 12
+    records = run(grid(), world().settings(out))
+    assert records[: len(kept)] == kept
+    # Two processes, a kill and a run in this process: the same records to the bit, but for the clock.
+    assert {record.key: same(record) for record in records} == {record.key: same(record) for record in benched()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX here")
+def test_ctrl_c_ends_every_process_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(out)
+    wait_for_records(out / "records.jsonl", 1, process)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert "InterruptedRunError: interrupted after" in error
+    assert error.count("Traceback") <= 2, f"workers keep silent:\n{error}"
+    assert left_behind(process) == []
