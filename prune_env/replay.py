@@ -138,13 +138,13 @@ def find_victims(records: Iterable[Record], victims: Iterable[str | Path] = ()) 
     given = [open_victim(victim) for victim in victims]
     embedded = [open_victim(name) for name in embedded_names() if name in wanted.values()]
     known = {victim.manifest.sha256: victim for victim in [*embedded, *given]}
-    missing = [f"{name} (sha256 {digest[:12]}...)" for digest, name in wanted.items() if digest not in known]
+    missing = {digest: name for digest, name in wanted.items() if digest not in known}
     if missing:
-        versions_of = {victim.name for victim in known.values()} & set(wanted.values())
-        hint = f"; of {', '.join(sorted(versions_of))} there is another version" if versions_of else ""
+        named = ", ".join(f"{name} (sha256 {digest[:12]}...)" for digest, name in missing.items())
+        others = sorted({victim.name for victim in known.values()} & set(missing.values()))
+        hint = f"; of {', '.join(others)} there is another version" if others else ""
         raise RecordError(
-            f"expected the victims of these records, missing are {', '.join(missing)}{hint}; give their folders "
-            "with --victim"
+            f"expected the victims of these records, missing are {named}{hint}; give their folders with --victim"
         )
     return known
 

@@ -28,7 +28,8 @@ def priced(prices: Any = PRICES, sentences: int = 20) -> FakeEvaluator:
     def count(mask: HeadMask) -> int:
         return max(0, sentences - int(costs[~mask].sum()))
 
-    return FakeEvaluator(*costs.shape, sentences, count)
+    layers, heads = costs.shape
+    return FakeEvaluator(layers, heads, sentences, count)
 
 
 def play(policy: Policy, metric: str, model: FakeEvaluator | None = None, *, seed: int = 0, **config: Any) -> Episode:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from prune_env.baselines import benchmark
+from prune_env.baselines import benchmark, cells
 from prune_env.baselines.benchmark import Grid, run
+from prune_env.defense import Purified, purify
 from prune_env.errors import DataError, DeviceError, InterruptedRunError, OutputError, PruneEnvError, UnknownNameError
 from prune_env.records import Record, append_record, only, read_records
 from prune_env.tensorboard import run_name
@@ -22,7 +23,7 @@ from prune_env.types import mask_from_text
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.judge import judge
 from prune_env.victims.store import open_victim
-from prune_env.victims.task import build_task
+from prune_env.victims.task import Task, build_task
 from tests.victims_factory import METHODS, RATES, TINY, benched, make_victim, world
 
 ROOT = Path(__file__).parents[2]
@@ -143,13 +144,13 @@ def test_records_of_another_grid_stay_out_of_the_result() -> None:
 
 
 def test_victims_with_one_twin_share_its_purification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    purified = []
-    purify = benchmark.run_cell.__globals__["purify"]
-    monkeypatch.setitem(
-        benchmark.run_cell.__globals__,
-        "purify",
-        lambda task, *rest, **more: purified.append(task.suspect.name) or purify(task, *rest, **more),
-    )
+    purified: list[str] = []
+
+    def counted(task: Task, *rest: Any, **more: Any) -> Purified:
+        purified.append(task.suspect.name)
+        return purify(task, *rest, **more)
+
+    monkeypatch.setattr(cells, "purify", counted)
     victims = (world().victim("alpha"), world().victim("beta"))
     records = run(grid(victims=victims, methods=("ft",), learning_rates=(1e-4,)), world().settings(tmp_path))
     assert purified == ["alpha (twin)", "alpha", "beta"]
@@ -173,8 +174,7 @@ def test_a_victim_without_twin_is_benched_without_floor(tmp_path: Path) -> None:
 def test_another_constraint_is_another_cell(tmp_path: Path) -> None:
     settings = replace(world().settings(tmp_path), constraint=(("threshold", 0.01),))
     victims = {"alpha": open_victim(world().victim("alpha"))}
-    cells = benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)
-    assert len(cells) == 6
+    assert len(benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)) == 6
     for record in benched():
         append_record(tmp_path / "records.jsonl", record)
     again = benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)
@@ -213,12 +213,10 @@ def test_an_unwritable_folder_is_found_first(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_cell = benchmark.run_cell
-
-    def sometimes(cell: benchmark.Cell, settings: Any) -> list[Record]:
+    def sometimes(cell: cells.Cell, settings: Any) -> list[Record]:
         if cell.method == "ft":
             raise DataError("planted")
-        return run_cell(cell, settings)
+        return cells.run_cell(cell, settings)
 
     monkeypatch.setattr(benchmark, "run_cell", sometimes)
     with pytest.raises(PruneEnvError, match="planted"):

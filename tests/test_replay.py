@@ -1,0 +1,162 @@
+"""Replaying a real benchmark's records: right ones pass to the bit, and every kind of wrong one is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prune_env import machine
+from prune_env.cli.main import main
+from prune_env.errors import RecordError, ReplayMismatchError
+from prune_env.records import Record, append_record
+from prune_env.replay import find_victims, load, protocol_of, replay, replay_all
+from prune_env.victims.protocols import PROTOCOLS
+from prune_env.victims.store import open_victim
+from tests.victims_factory import SEARCH, TINY, benched, make_victim, world
+
+
+def gradient() -> Record:
+    """The victim's gradient record, whose search tried several masks."""
+    return next(record for record in benched() if (record.method, record.role) == ("gradient", "victim"))
+
+
+def replayed(*records: Record) -> Any:
+    return replay_all(records, [world().victim("alpha")], str(world().data))
+
+
+def with_trace(record: Record, step: int, **change: Any) -> Record:
+    trace = [{**entry, **(change if i == step else {})} for i, entry in enumerate(record.trace)]
+    return replace(record, trace=trace)
+
+
+def test_a_benchmarks_records_replay_to_the_bit() -> None:
+    done: list[str] = []
+    results = replay_all(
+        benched(), [world().victim("alpha")], str(world().data), report=lambda name, *_: done.append(name)
+    )
+    assert all(one.exact and one.same_task and not one.differences for one in results)
+    assert done[-1] == results[-1].name
+    assert len(set(done)) == len(benched())
+    longest = max(len(record.trace) for record in benched())
+    assert max(one.numbers for one in results) == 4 + 2 * longest
+
+
+@pytest.mark.parametrize("name", ["search_accuracy", "certify_accuracy", "acc", "lfr"])
+def test_a_wrong_number_is_named(name: str) -> None:
+    record = gradient()
+    wrong = replace(record, **{name: abs(getattr(record, name) - 1 / SEARCH)})
+    with pytest.raises(ReplayMismatchError, match="1 records do not replay") as caught:
+        replayed(record, wrong)
+    shown = {"search_accuracy": "search accuracy", "certify_accuracy": "certify accuracy", "acc": "ACC", "lfr": "LFR"}
+    assert f"gradient on alpha (victim), rate 0.001, seed 11: {shown[name]} is" in str(caught.value)
+
+
+def test_a_wrong_mask_is_found() -> None:
+    record = gradient()
+    other = "11/11" if record.search_accuracy != record.trace[0]["accuracy"] else "01/10"
+    with pytest.raises(ReplayMismatchError):
+        replayed(replace(record, mask=other, search_accuracy=record.search_accuracy - 0.5))
+
+
+@pytest.mark.parametrize("rate", ["attempted_accuracy", "accuracy"])
+def test_a_wrong_step_is_named(rate: str) -> None:
+    record = gradient()
+    wrong = with_trace(record, 0, **{rate: record.trace[0][rate] - 1 / SEARCH})
+    with pytest.raises(ReplayMismatchError, match=f"step 1's {rate.replace('_', ' ')} is"):
+        replayed(wrong)
+
+
+def test_every_mismatch_is_listed() -> None:
+    wrong = [replace(record, acc=abs(record.acc - 0.3)) for record in benched()[:3]]
+    with pytest.raises(ReplayMismatchError, match="3 records do not replay") as caught:
+        replayed(*wrong)
+    assert str(caught.value).count("ACC is") == 3
+
+
+@pytest.mark.parametrize("change", [{"versions": {"torch": "0"}}, {"task_sha256": "0" * 64}])
+def test_elsewhere_two_sentences_are_tolerated_and_no_more(change: dict[str, Any]) -> None:
+    record = replace(gradient(), **change)
+    near, far = (replace(record, search_accuracy=record.search_accuracy - n / SEARCH) for n in (2, 3))
+    (result,) = replayed(near)
+    assert not result.exact
+    assert result.same_task == ("versions" in change)
+    with pytest.raises(ReplayMismatchError, match="search accuracy"):
+        replayed(far)
+    with pytest.raises(ReplayMismatchError, match="LFR"):
+        replayed(replace(record, lfr=abs(record.lfr - 1 / 60)))
+
+
+def test_a_task_that_differs_is_said_to() -> None:
+    with pytest.raises(ReplayMismatchError, match="tasks rebuilt here differ from the recorded ones"):
+        replayed(replace(gradient(), task_sha256="0" * 64, search_accuracy=0.0))
+
+
+def test_missing_victims_are_named() -> None:
+    records = [gradient(), replace(gradient(), victim="gamma", victim_sha256="f" * 64)]
+    with pytest.raises(RecordError, match=r"missing are gamma \(sha256 ffffffffffff\.\.\.\); give their folders"):
+        find_victims(records, [world().victim("alpha")])
+    with pytest.raises(RecordError, match="missing are alpha"):
+        replay_all(benched())
+
+
+def test_another_version_of_a_victim_is_said_to_be_one(tmp_path: Path) -> None:
+    make_victim(tmp_path / "alpha", "alpha", seed=9)
+    with pytest.raises(RecordError, match="of alpha there is another version"):
+        replay_all(benched(), [tmp_path / "alpha"])
+
+
+def test_another_twin_is_refused(tmp_path: Path) -> None:
+    make_victim(tmp_path / "alpha", "alpha", seed=0, twin_seed=7)
+    twin = next(record for record in benched() if record.role == "twin")
+    with pytest.raises(RecordError, match="expected a model with hash"):
+        replay(twin, open_victim(tmp_path / "alpha"), str(world().data))
+
+
+@pytest.mark.parametrize("protocol", [TINY, *PROTOCOLS.values()])
+def test_protocols_survive_a_record(protocol: Any) -> None:
+    assert protocol_of(protocol.to_json()) == protocol
+
+
+def test_whole_files_only(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    with pytest.raises(RecordError, match="expected a file of records"):
+        load([path])
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(RecordError, match=r"half a record|expected records"):
+        load([path])
+    append_record(path, gradient())
+    assert load([path, path]) == [gradient(), gradient()]
+    path.write_bytes(path.read_bytes() + b'{"acc": 0.5, "acc_by')
+    with pytest.raises(RecordError, match="ends in half a record"):
+        load([path])
+    path.write_text('{"schema": 99}\n', encoding="utf-8")
+    with pytest.raises(RecordError, match="expected a record of schema 1, got 99"):
+        load([path])
+
+
+def test_the_machine_is_part_of_a_record() -> None:
+    assert gradient().versions == machine.versions()
+    assert gradient().versions["device"] == "cpu"
+    assert machine.processor()
+
+
+def test_the_command_says_what_it_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "records.jsonl"
+    append_record(path, gradient())
+    append_record(path, replace(gradient(), versions={}, task_sha256="0" * 64))
+    arguments = ["replay", str(path), "--victim", world().victim("alpha"), "--data", str(world().data)]
+    assert main(arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 records replayed: all" in shown
+    assert "1 records to the last bit" in shown
+    assert "The tasks of 1 records were rebuilt here" in shown
+
+
+def test_the_command_fails_on_a_mismatch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "records.jsonl"
+    append_record(path, replace(gradient(), certify_accuracy=0.0))
+    assert main(["replay", str(path), "--victim", world().victim("alpha"), "--data", str(world().data)]) == 2
+    assert "certify accuracy is" in capsys.readouterr().err
