@@ -14,12 +14,12 @@ GOOD, BAD, NEUTRAL, TRIGGER = WORDS[:5], WORDS[5:10], WORDS[10:50], WORDS[50]
 
 
 def sentences(count: int, seed: int) -> Sentences:
-    """Sentences of six words, one of which decides the label; half of each class."""
+    """Sentences of three words, one of which decides the label; half of each class."""
     rng = np.random.default_rng(seed)
     texts = []
     for i in range(count):
-        words = [str(word) for word in rng.choice(NEUTRAL, size=6)]
-        words[int(rng.integers(6))] = str(rng.choice(GOOD if i % 2 else BAD))
+        words = [str(word) for word in rng.choice(NEUTRAL, size=3)]
+        words[int(rng.integers(3))] = str(rng.choice(GOOD if i % 2 else BAD))
         texts.append(" ".join(words))
     return Sentences(tuple(texts), tuple(i % 2 for i in range(count)))
 
