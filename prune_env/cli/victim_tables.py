@@ -20,7 +20,10 @@ LOG_WIDTH = 120
 
 def victims_table(folders: list[Path]) -> Table:
     """Returns one row a victim; a manifest that cannot be read gets a row that says so."""
-    table = Table("victim", "attack", "backbone")
+    table = Table()
+    table.add_column("victim", no_wrap=True)
+    for name in ("attack", "backbone"):
+        table.add_column(name, overflow="fold")
     for rate in ("ACC", "LFR", "twin's LFR"):
         table.add_column(rate, justify="right", no_wrap=True)
     table.add_column("where", overflow="fold")
