@@ -7,8 +7,10 @@ are read here, line by line, and handed on as a `datasets.Dataset` where one is 
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +112,7 @@ class Sentences:
 
 
 def read_sentences(path: Path, labels: int = 2) -> Sentences:
-    """Reads labelled sentences from .tsv, .csv, .jsonl, or a folder written by `Dataset.save_to_disk`.
+    """Reads labelled sentences from .tsv, .csv, .jsonl, .jsonl.gz, or a folder written by `Dataset.save_to_disk`.
 
     Args:
         path: The file or folder. Tables need a header that names a text column (sentence, sentences, text, content)
@@ -126,20 +128,24 @@ def read_sentences(path: Path, labels: int = 2) -> Sentences:
         raise DataError(f"expected one split, got the folder {path} of several; give the folder of one of them")
     if not path.is_file():
         raise DataError(f"expected a file of labelled sentences at {path}, found none; check the path")
-    readers = {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows}
-    if path.suffix not in readers:
-        raise DataError(f"expected a .tsv, .csv or .jsonl file, got {path.name}; convert it or rename it")
+    readers = {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows, ".jsonl.gz": _jsonl_rows}
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    if suffix not in readers:
+        raise DataError(f"expected a .tsv, .csv, .jsonl or .jsonl.gz file, got {path.name}; convert it or rename it")
     try:
-        return _collect(readers[path.suffix](path), f"{path}:", labels)
+        return _collect(readers[suffix](path), f"{path}:", labels)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is no whole gzip file ({error}); restore it") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from error
 
 
 def write_jsonl(sentences: Sentences, path: Path) -> None:
-    """Writes one JSON object a line, with `sentence` and `label`."""
+    """Writes one JSON object a line, with `sentence` and `label`; compressed, without a date, if it is named .gz."""
     rows = zip(sentences.texts, sentences.labels, strict=True)
     lines = [json.dumps({"sentence": t, "label": c}, ensure_ascii=False) + "\n" for t, c in rows]
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    content = "".join(lines).encode()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _saved_dataset(path: Path, labels: int) -> Sentences:
@@ -226,7 +232,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

@@ -155,7 +155,7 @@ def open_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int) -> 
             f"{folder} is not the task of {suspect.name} that was asked for, its {other[0]} is another; {_REMEDY}"
         )
     verify_files(folder, content["files"], remedy=_REMEDY)
-    train_split, search, certify = (read_sentences(folder / f"{name}.jsonl", suspect.labels) for name in SPLITS)
+    train_split, search, certify = (read_sentences(folder / f"{name}.jsonl.gz", suspect.labels) for name in SPLITS)
     return Task(suspect, protocol, seed, folder, train_split, search, certify)
 
 
@@ -222,7 +222,7 @@ def _build(
             shutil.rmtree(leftover)
     save_checkpoint(model.cpu(), tokenizer, part / "model")
     for name in SPLITS:
-        write_jsonl(getattr(splits, name), part / f"{name}.jsonl")
+        write_jsonl(getattr(splits, name), part / f"{name}.jsonl.gz")
     write_task(part, suspect, protocol, seed, source=splits.fingerprint, log=log)
     part.rename(folder)
     shutil.rmtree(work, ignore_errors=True)
