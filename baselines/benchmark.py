@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing.synchronize import Event
 
 import torch
@@ -105,7 +106,8 @@ def checked(grid: Grid, settings: Settings) -> dict[str, Victim]:
     """Returns the grid's victims by name, after checking all that can be checked before hours of work.
 
     Raises:
-        PruneEnvError: An unknown name, a device that is not there, data that is missing, a folder not to be written.
+        PruneEnvError: An unknown name, a setting out of range, a device or data that is not there, a folder that
+            cannot be written.
     """
     for method in grid.methods:
         get_method(method)
@@ -114,6 +116,8 @@ def checked(grid: Grid, settings: Settings) -> dict[str, Victim]:
     victims = {name: open_victim(name) for name in grid.victims}
     for victim in victims.values():
         fingerprint(settings.protocol_of(victim), settings.data)
+        for method, rate in product(grid.methods, grid.learning_rates):
+            plan(victim, "victim", Cell((), method, 0, rate), settings)
     writable(settings.out)
     return victims
 
