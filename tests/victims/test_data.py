@@ -72,7 +72,7 @@ def test_empty_sentences_are_skipped_and_counted(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a", "label": true}\n', r"a\.jsonl:1: expected a label from 0 to 1, got 'True'"),
         ("a.jsonl", '{"text": "\\ud800", "label": 0}\n', r"a\.jsonl:1: expected a sentence as text"),
         ("a.jsonl", '{"words": "a", "label": 0}\n', r"a\.jsonl:1: expected a header"),
-        ("a.txt", "a", r"expected a \.tsv, \.csv or \.jsonl file, got a\.txt"),
+        ("a.txt", "a", r"expected a \.tsv, .* or \.jsonl\.gz file, got a\.txt"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_line(tmp_path: Path, name: str, content: str | bytes, says: str) -> None:
@@ -140,6 +140,20 @@ def test_jsonl_keeps_every_character(tmp_path: Path) -> None:
     write_jsonl(odd, tmp_path / "a.jsonl")
     assert read_sentences(tmp_path / "a.jsonl") == odd
     assert b"\r\n" not in (tmp_path / "a.jsonl").read_bytes()
+
+
+def test_compressed_lines_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    for name in ("a.jsonl.gz", "b.jsonl.gz"):
+        write_jsonl(TWO, tmp_path / name)
+        assert read_sentences(tmp_path / name) == TWO
+    written = (tmp_path / "a.jsonl.gz").read_bytes()
+    assert written == (tmp_path / "b.jsonl.gz").read_bytes()
+    for damage in (written[:-9], b"plain", written[:12] + b"xxxx" + written[16:]):
+        (tmp_path / "a.jsonl.gz").write_bytes(damage)
+        with pytest.raises(DataError, match="is no whole gzip file"):
+            read_sentences(tmp_path / "a.jsonl.gz")
+    with pytest.raises(DataError, match=r"got a\.csv\.gz"):
+        read_sentences(_file(tmp_path, "a.csv.gz", "x"))
 
 
 def test_to_and_from_a_dataset() -> None:

@@ -71,7 +71,7 @@ def test_a_task_has_no_test_data(build: Callable[..., Task]) -> None:
     }  # fmt: skip
     assert not [name for name in dir(found) if "test" in name or "trigger" in name or "diagnos" in name]
     assert sorted(path.name for path in found.folder.iterdir()) == [
-        "certify.jsonl", "model", "search.jsonl", "task.json", "timing.json", "train.jsonl",
+        "certify.jsonl.gz", "model", "search.jsonl.gz", "task.json", "timing.json", "train.jsonl.gz",
     ]  # fmt: skip
     tokenizer = found.tokenizer(found.scoring_model())
     assert len(found.tokens("certify", tokenizer)) == 14
@@ -114,7 +114,7 @@ def test_seed_protocol_and_data_make_another_task(build: Callable[..., Task], su
     assert tasks[0].certify != tasks[1].certify
 
 
-@pytest.mark.parametrize("name", ["search.jsonl", "model/model.safetensors", "model/config.json"])
+@pytest.mark.parametrize("name", ["search.jsonl.gz", "model/model.safetensors", "model/config.json"])
 def test_a_changed_file_is_named_with_what_to_do(build: Callable[..., Task], name: str) -> None:
     found = build()
     with (found.folder / name).open("ab") as file:
@@ -131,8 +131,8 @@ def test_an_added_or_missing_file_is_found(build: Callable[..., Task]) -> None:
     with pytest.raises(IntegrityError, match="is not recorded"):
         build()
     (found.folder / "model" / "adapter_config.json").unlink()
-    (found.folder / "certify.jsonl").unlink()
-    with pytest.raises(IntegrityError, match=r"expected certify\.jsonl"):
+    (found.folder / "certify.jsonl.gz").unlink()
+    with pytest.raises(IntegrityError, match=r"expected certify\.jsonl\.gz"):
         build()
 
 
