@@ -21,12 +21,14 @@ def versions(device: str = "cpu") -> dict[str, str]:
 
 
 def processor() -> str:
-    """Returns the processor's model name, as far as the system tells it."""
+    """Returns the processor's name, family and model, as far as the system tells them; a name alone may be generic."""
+    fields: dict[str, str] = {}
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    known = [fields[name] for name in ("model name", "cpu family", "model") if fields.get(name)]
+    return "/".join(known) or platform.processor() or platform.machine()
 
 
 @contextmanager

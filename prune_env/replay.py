@@ -119,12 +119,13 @@ def replay_all(
 
 def check(replays: Iterable[Replay]) -> None:
     """Raises `ReplayMismatchError` if a number differs; the message names each."""
-    failed = [one for one in replays if one.differences]
+    every = list(replays)
+    failed = [one for one in every if one.differences]
     if failed:
         listed = "; ".join(f"{one.name}: {', '.join(map(str, one.differences))}" for one in failed)
         other = "" if all(one.same_task for one in failed) else " (tasks rebuilt here differ from the recorded ones)"
         raise ReplayMismatchError(
-            f"{len(failed)} records do not replay{other}: {listed}; do not rely on them, run their bench again"
+            f"{len(failed)} of {len(every)} records do not replay{other}: {listed}; do not rely on them, run their bench again"
         )
 
 

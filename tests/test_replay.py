@@ -48,7 +48,7 @@ def test_a_benchmarks_records_replay_to_the_bit() -> None:
 def test_a_wrong_number_is_named(name: str) -> None:
     record = gradient()
     wrong = replace(record, **{name: abs(getattr(record, name) - 1 / SEARCH)})
-    with pytest.raises(ReplayMismatchError, match="1 records do not replay") as caught:
+    with pytest.raises(ReplayMismatchError, match="1 of 2 records do not replay") as caught:
         replayed(record, wrong)
     shown = {"search_accuracy": "search accuracy", "certify_accuracy": "certify accuracy", "acc": "ACC", "lfr": "LFR"}
     assert f"gradient on alpha (victim), rate 0.001, seed 11: {shown[name]} is" in str(caught.value)
@@ -71,7 +71,7 @@ def test_a_wrong_step_is_named(rate: str) -> None:
 
 def test_every_mismatch_is_listed() -> None:
     wrong = [replace(record, acc=abs(record.acc - 0.3)) for record in benched()[:3]]
-    with pytest.raises(ReplayMismatchError, match="3 records do not replay") as caught:
+    with pytest.raises(ReplayMismatchError, match="3 of 3 records do not replay") as caught:
         replayed(*wrong)
     assert str(caught.value).count("ACC is") == 3
 
@@ -140,6 +140,14 @@ def test_whole_files_only(tmp_path: Path) -> None:
 def test_the_machine_is_part_of_a_record() -> None:
     assert gradient().versions == machine.versions()
     assert gradient().versions["device"] == "cpu"
+
+
+def test_a_processor_is_told_by_name_family_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel name\t: other\n"
+    (tmp_path / "cpuinfo").write_text(cpuinfo, encoding="utf-8")
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert machine.processor() == "AMD EPYC/25/17"
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "absent")
     assert machine.processor()
 
 
