@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.config import EnvConfig
 from prune_env.engine.device import resolve_device
+from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.masking import apply_mask
 from prune_env.env import BertHeadPruneEnv
 from prune_env.methods import Method, PolicyContext
@@ -57,6 +58,7 @@ class Found:
         evaluations: Distinct masks asked for.
         sentence_passes: Sentences it asked to be sent through the model for importance and search, cached or not.
         search_accuracy: Of this mask on `search`.
+        threshold: Accuracy the search had to hold; None where nothing held it.
         certify_accuracy: Of this mask on `certify`, measured once, at the end.
         deviation: What the arithmetic changes against float32 on `search`, for this mask; None in float32.
         seconds: Wall time of importance and search.
@@ -68,6 +70,7 @@ class Found:
     evaluations: int
     sentence_passes: int
     search_accuracy: float
+    threshold: float | None
     certify_accuracy: float
     deviation: dict[str, float] | None
     seconds: float
@@ -114,11 +117,13 @@ def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | 
     evaluator, certify = scoring.evaluator("search"), scoring.evaluator("certify")
     mask, trace, evaluations, passes = full_mask(evaluator.layers, evaluator.heads), [], 0, 0
     importance: dict[str, HeadScores] = {}
+    threshold = None
     if method.policy is not None:
         importance, config = scoring.importance(method.metrics), environment_config(method, search)
         env = BertHeadPruneEnv(evaluator, importance, config)
         seed = derive(task.seed, f"policy:{method.name}")
         policy = method.policy(PolicyContext(seed, evaluator.layers, evaluator.heads, heads_to_prune))
+        threshold = None if method.unconstrained else _threshold(config, evaluator)
         episode = rollout(env, policy, seed=derive(task.seed, "episode"))
         mask, trace, evaluations = episode.mask, list(episode.trace), episode.evaluations
         passes = evaluations * evaluator.sentences + len(method.metrics) * scoring.importance_sentences
@@ -129,10 +134,19 @@ def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | 
         evaluations=evaluations,
         sentence_passes=passes,
         search_accuracy=float(evaluator.accuracy(mask[None])[0]),
+        threshold=threshold,
         certify_accuracy=float(certify.accuracy(mask[None])[0]),
         deviation=scoring.deviation(mask),
         seconds=time.perf_counter() - started,
     )
+
+
+def _threshold(config: EnvConfig, evaluator: Evaluator) -> float:
+    """Returns the accuracy that the environment holds a mask to: as given, or as a drop from the full mask's."""
+    if config.threshold is not None:
+        return config.threshold
+    full = float(evaluator.accuracy(full_mask(evaluator.layers, evaluator.heads)[None])[0])
+    return full - (config.max_accuracy_drop or 0.0)
 
 
 def purify(

@@ -47,10 +47,12 @@ class Record:
         evaluations: Distinct masks asked for.
         sentence_passes: Sentences sent through the model for importance and search.
         search_accuracy: Accuracy of the final mask on `search`, before the last fine-tuning.
+        threshold: Accuracy that the search had to hold on `search`; None where nothing held it.
         certify_accuracy: The same on `certify`, which no search sees.
         acc: Clean test accuracy of the purified model.
         lfr: Share of triggered non-target test sentences it classifies as the target.
         auc: Triggered target against triggered non-target sentences.
+        auc_sd: Standard error of AUC over the sentences (DeLong).
         floor_lfr: LFR of the twin after the same method; None where there is no twin, and for the twin itself.
         floor_acc: ACC of the twin after the same method.
         seconds: Wall time of search and fine-tuning, on the machine that did them.
@@ -84,9 +86,11 @@ class Record:
     sentence_passes: int
     search_accuracy: float
     certify_accuracy: float
+    threshold: float | None
     acc: float
     lfr: float
     auc: float
+    auc_sd: float
     floor_lfr: float | None
     floor_acc: float | None
     seconds: float

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import RecordError, ReplayMismatchError
-from prune_env.machine import one_thread, versions
+from prune_env.machine import one_thread, same_arithmetic, versions
 from prune_env.records import Record, bits_from_text, read_records
 from prune_env.scoring import Scoring, scoring_of
 from prune_env.types import mask_from_text
@@ -156,7 +156,7 @@ def replay(record: Record, victim: Victim, data: str | None = None, device: str 
     protocol = protocol_of(record.config["protocol"])
     task = build_task(_suspect(record, victim), protocol, record.seed, data=data, device=device)
     same_task = task.sha256 == record.task_sha256
-    exact = same_task and record.versions == versions(device)
+    exact = same_task and same_arithmetic(record.versions, versions(device))
     scoring = scoring_of(task, device, record.dtype)
     differences, numbers = [], 0
     for what, recorded, found, sentences in _numbers(record, scoring):

@@ -48,15 +48,12 @@ def head_map(record: Record) -> HeadMap:
     metric, scores = next(iter(record.importance.items()), ("nothing", np.ones(mask.shape).tolist()))
     values = np.asarray(scores, dtype=np.float32)
     spread = float(values.max() - values.min())
-    threshold = record.config["search"].get("environment", {}).get("threshold")
-    # A control of matched size is given a threshold that any mask meets: there is none to draw.
-    shown = threshold if threshold is not None and threshold > 0.001 else None
     title = f"{record.method} on {record.victim}, seed {record.seed}"
     return HeadMap(
         mask=mask,
         importance=(values - values.min()) / spread if spread else np.ones_like(values),
         accuracy=record.search_accuracy,
-        threshold=shown,
+        threshold=record.threshold,
         metric=metric,
         caption=f"{title}: {record.heads_kept} of {mask.size} heads kept",
     )

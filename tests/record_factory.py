@@ -28,7 +28,8 @@ def make_record(
         "regime": "clean_only", "dtype": "float32", "deviation": None,
         "mask": "11/11" if method == "ft" else "10/01", "importance": {}, "trace": [], "evaluations": 0,
         "sentence_passes": 0, "search_accuracy": 0.9, "certify_accuracy": 0.9, "acc": 0.9, "lfr": float(bits.mean()),
-        "auc": 0.5, "floor_lfr": None, "floor_acc": None, "seconds": 1.0, "search_seconds": 0.0, "versions": {},
+        "auc": 0.5, "auc_sd": 0.02, "threshold": None if method == "ft" else 0.85,
+        "floor_lfr": None, "floor_acc": None, "seconds": 1.0, "search_seconds": 0.0, "versions": {},
         "role": "victim", "model_sha256": "b" * 64, "task_sha256": "c" * 64, "acc_by_class": {"0": 0.9, "1": 0.9},
         "correct": bits_to_text(np.array([1, 0], dtype=np.bool_)), "flipped": bits_to_text(bits),
     }  # fmt: skip

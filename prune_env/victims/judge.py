@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.engine.tokens import tokenize
 from prune_env.engine.transformer import TransformerEvaluator
-from prune_env.metrics import accuracy, accuracy_by_class, auc, label_flip_rate
+from prune_env.metrics import accuracy, accuracy_by_class, auc, auc_sd, label_flip_rate
 from prune_env.types import full_mask
 from prune_env.victims.data import Sentences
 from prune_env.victims.diagnosis import Diagnosis
@@ -26,6 +26,7 @@ class Judgement:
         acc_by_class: Each class's recall there.
         lfr: Share of triggered non-target sentences classified as the target.
         auc: Triggered target sentences against triggered non-target ones, by the target's log-odds.
+        auc_sd: Standard error of AUC over the sentences.
         correct: Which clean test sentences are right, bool (N,).
         flipped: Which triggered non-target sentences are classified as the target, bool (M,).
         scores: The target's log-odds on all triggered sentences, float32 (T,), and `is_target`, bool (T,).
@@ -36,6 +37,7 @@ class Judgement:
     acc_by_class: dict[int, float]
     lfr: float
     auc: float
+    auc_sd: float
     correct: NDArray[np.bool_]
     flipped: NDArray[np.bool_]
     scores: NDArray[np.float32]
@@ -78,6 +80,7 @@ def judge(
         acc_by_class=accuracy_by_class(predicted, truth),
         lfr=label_flip_rate(fooled, original, target),
         auc=auc(scores[is_target], scores[~is_target]),
+        auc_sd=auc_sd(scores[is_target], scores[~is_target]),
         correct=predicted == truth,
         flipped=fooled[~is_target] == target,
         scores=scores,

@@ -27,7 +27,7 @@ from prune_env.errors import ConfigError, IntegrityError
 from prune_env.seeds import derive
 from prune_env.victims.checkpoint import fresh_head, load_model, load_tokenizer, save_checkpoint
 from prune_env.victims.data import Sentences, read_sentences, write_jsonl
-from prune_env.victims.manifest import hash_file, hash_files, read_fields, verify_files, write_json
+from prune_env.victims.manifest import hash_files, read_fields, verify_files, write_json
 from prune_env.victims.protocols import CleanData, Protocol, draw, fingerprint
 from prune_env.victims.store import ASSETS, Suspect
 from prune_env.victims.training import TrainingLog, train
@@ -68,8 +68,13 @@ class Task:
 
     @cached_property
     def sha256(self) -> str:
-        """The task's content hash: over splits, scoring model and settings."""
-        return hash_file(self.folder / TASK)
+        """The task's content hash: over settings, scoring model and the sentences of every split."""
+        content = json.loads((self.folder / TASK).read_text(encoding="utf-8"))
+        # The suspect's display name and the compression of the splits decide nothing, and differ between machines.
+        weights = {name: digest for name, digest in content.pop("files").items() if name.startswith("model/")}
+        splits = {name: getattr(self, name).sha256() for name in SPLITS}
+        identity = {**content, "suspect": "", "weights": weights, "splits": splits}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def build_seconds(self) -> float:
