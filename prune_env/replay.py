@@ -125,8 +125,8 @@ def check(replays: Iterable[Replay]) -> None:
         listed = "; ".join(f"{one.name}: {', '.join(map(str, one.differences))}" for one in failed)
         other = "" if all(one.same_task for one in failed) else " (tasks rebuilt here differ from the recorded ones)"
         raise ReplayMismatchError(
-            f"{len(failed)} of {len(every)} records do not replay{other}: {listed}; do not rely on them, run their bench "
-            "again"
+            f"{len(failed)} of {len(every)} records do not replay{other}: {listed}; do not rely on them, run their "
+            "bench again"
         )
 
 
