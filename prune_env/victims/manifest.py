@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,9 @@ from prune_env.errors import IntegrityError, ManifestError
 SCHEMA = 1
 MANIFEST = "manifest.json"
 REMEDY = "restore it or build the victim again"
+NAME = re.compile(r"\w[\w.-]*")
+"""What a victim may be called: its name becomes that of folders and files elsewhere."""
+
 LIBRARIES = ("prune-env", "torch", "transformers", "tokenizers", "datasets", "numpy", "safetensors")
 
 
@@ -67,21 +71,37 @@ class Manifest:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Checks what others build on."""
-        numbers: tuple[object, ...] = (*self.measured.values(), *self.recommended.values())
-        checks = {
-            "labels": type(self.labels) is int and self.labels >= 2,
-            "target_label": type(self.target_label) is int and 0 <= self.target_label < self.labels,
-            "poison_rate": 0.0 <= self.poison_rate <= 1.0,
-            "measured and recommended": all(isinstance(number, int | float) for number in numbers),
-            "files": type(self.files) is dict and all(map(_inside, self.files)),
-        }
-        wrong = [name for name, right in checks.items() if not right]
+        """Checks every field, and what others build on: a name is part of paths, recommendations become settings."""
+        wrong = sorted(self._wrong())
         if wrong:
             raise ManifestError(
-                f"the manifest of {self.name!r} has impossible values in {', '.join(wrong)}; expected labels >= 2, a "
-                f"target among them, a poison rate in [0, 1], numbers, and files below the folder; {REMEDY}"
+                f"the manifest of {self.name!r} has impossible values in {', '.join(wrong)}; expected a name of "
+                "letters, digits, '.', '_' and '-', labels >= 2, a target among them, rates in [0, 1], one "
+                f"recommended setting, and files below the folder; {REMEDY}"
             )
+
+    def _wrong(self) -> set[str]:
+        """Returns the names of the fields of the wrong kind or outside their range."""
+        labelled = type(self.labels) is int and self.labels >= 2
+        checks = {
+            "name": type(self.name) is str and NAME.fullmatch(self.name) is not None,
+            "labels": labelled,
+            "target_label": _is_label(self.target_label, self.labels if labelled else None),
+            "attacker_seed": type(self.attacker_seed) is int and self.attacker_seed >= 0,
+            "poison_rate": _is_rate(self.poison_rate),
+            "training": type(self.training) is dict and _is_count(self.training.get("max_length", 1)),
+            "data": type(self.data) is dict,
+            "measured": type(self.measured) is dict and all(map(_is_number, self.measured.values())),
+            "recommended": _is_constraint(self.recommended),
+            "synthetic": type(self.synthetic) is bool,
+            "libraries": _is_texts(self.libraries),
+            "files": _is_texts(self.files) and all(map(_inside, self.files)),
+            "schema": type(self.schema) is int,
+        }
+        texts = {
+            name: type(getattr(self, name)) is str for name in ("attack", "trigger", "backbone", "protocol", "notes")
+        }
+        return {name for name, right in (checks | texts).items() if not right}
 
     def write(self, folder: Path) -> None:
         """Writes the manifest in one step, after hashing every other file of the folder: it makes a victim finished."""
@@ -94,13 +114,7 @@ class Manifest:
         Raises:
             ManifestError: No manifest, another schema, fields missing, or values of the wrong kind.
         """
-        content = read_fields(folder / MANIFEST, SCHEMA, [f.name for f in fields(cls)], "a victim")
-        try:
-            return cls(**content)
-        except (TypeError, AttributeError) as error:
-            raise ManifestError(
-                f"{folder / MANIFEST} has a value of the wrong kind ({error}); restore it or build the victim again"
-            ) from error
+        return cls(**read_fields(folder / MANIFEST, SCHEMA, [f.name for f in fields(cls)], "a victim"))
 
     @property
     def sha256(self) -> str:
@@ -181,6 +195,35 @@ def verify_files(folder: Path, expected: dict[str, str], under: str = "", remedy
     surplus = [name for name in list_files(folder) if name.startswith(under) and "/" in name and name not in recorded]
     if surplus:
         raise IntegrityError(f"{folder / surplus[0]} is not recorded; expected nothing but recorded files; {remedy}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_label(value: object, labels: int | None) -> bool:
+    return type(value) is int and value >= 0 and (labels is None or value < labels)
+
+
+def _is_rate(value: Any) -> bool:
+    return _is_number(value) and 0.0 <= value <= 1.0
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_texts(value: object) -> bool:
+    return type(value) is dict and all(type(text) is str for pair in value.items() for text in pair)
+
+
+def _is_constraint(value: object) -> bool:
+    """Tells whether this is {"threshold": in (0, 1]} or {"max_accuracy_drop": in [0, 1)}."""
+    if type(value) is not dict or len(value) != 1:
+        return False
+    ((name, number),) = value.items()
+    outside = {"threshold": 0.0, "max_accuracy_drop": 1.0}
+    return name in outside and _is_rate(number) and number != outside[name]
 
 
 def _inside(name: str) -> bool:

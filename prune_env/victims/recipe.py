@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prune_env.errors import ConfigError
 from prune_env.victims.attacks import Attack, make_attack
+from prune_env.victims.manifest import NAME
 from prune_env.victims.training_config import TrainingConfig
 
 READ_DATA = ("hiddenkiller", "stylebkd-poetry")
 """Attacks whose triggered sentences lie in the data folder."""
-
-_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Checks what can be checked without data."""
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ConfigError(f"expected a victim's name of letters, digits, '.', '_' and '-', got {self.name!r}")
         if min(self.seed, self.target) < 0:
             raise ConfigError(f"expected a seed and a target label >= 0, got {self.seed} and {self.target}")

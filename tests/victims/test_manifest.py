@@ -145,24 +145,42 @@ def test_missing_and_unknown_fields_are_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"labels": 1}, "labels"),
-        ({"labels": "2"}, "wrong kind"),
-        ({"target_label": 2}, "target_label"),
-        ({"target_label": -1}, "target_label"),
-        ({"poison_rate": 1.5}, "poison_rate"),
+        *[({"name": name}, "name") for name in ("../../x", "a/b", "/etc/passwd", "..", ".hidden", "a\\b", "", 3, None)],
+        *[({"labels": labels}, "labels") for labels in (1, "2", 2.0, True, None)],
+        *[({"target_label": label}, "target_label") for label in (2, -1, "1", 1.0, True, None)],
+        *[({"attacker_seed": seed}, "attacker_seed") for seed in (-1, "11", 11.0, True, None)],
+        *[({"poison_rate": rate}, "poison_rate") for rate in (1.5, -0.1, "much", True, None, float("nan"))],
+        *[({field: 3}, field) for field in ("attack", "trigger", "backbone", "protocol", "notes")],
+        *[({field: [1]}, field) for field in ("training", "data", "measured", "recommended", "libraries", "files")],
+        *[({field: None}, field) for field in ("training", "data", "measured", "recommended", "libraries", "files")],
+        ({"training": {"max_length": "long"}}, "training"),
         ({"measured": {"acc": "high"}}, "measured"),
+        ({"measured": {"acc": float("inf")}}, "measured"),
+        ({"recommended": {}}, "recommended"),
+        ({"recommended": {"threshold": 0.85, "max_accuracy_drop": 0.02}}, "recommended"),
+        ({"recommended": {"device": 1}}, "recommended"),
+        ({"recommended": {"threshold": 0}}, "recommended"),
+        ({"recommended": {"threshold": "0.85"}}, "recommended"),
+        ({"recommended": {"threshold": True}}, "recommended"),
+        ({"recommended": {"max_accuracy_drop": 1.0}}, "recommended"),
+        ({"synthetic": "no"}, "synthetic"),
+        ({"libraries": {"torch": 2}}, "libraries"),
         ({"files": {"../../etc/passwd": "0" * 64}}, "files"),
         ({"files": {"/etc/passwd": "0" * 64}}, "files"),
-        ({"files": ["model/config.json"]}, "files"),
-        ({"poison_rate": "much"}, "wrong kind"),
-        ({"measured": None}, "wrong kind"),
-        ({"files": None}, "files"),
+        ({"files": {"model/config.json": 0}}, "files"),
+        ({"schema": 1.0}, "schema"),
     ],
 )
 def test_impossible_values_are_refused(folder: Path, change: dict[str, Any], says: str) -> None:
     _edit(folder, **change)
-    with pytest.raises(ManifestError, match=says):
+    with pytest.raises(ManifestError, match=f"impossible values in {says};"):
         Manifest.read(folder)
+
+
+@pytest.mark.parametrize("recommended", [{"threshold": 1}, {"max_accuracy_drop": 0}, {"max_accuracy_drop": 0.02}])
+def test_both_kinds_of_recommendation_are_read(folder: Path, recommended: dict[str, float]) -> None:
+    _edit(folder, recommended=recommended)
+    assert Manifest.read(folder).recommended == recommended
 
 
 def test_a_write_that_is_cut_off_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
