@@ -6,14 +6,16 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.errors import MaskError, OutputError, RecordError
+from prune_env.record_form import problem
 from prune_env.types import mask_from_text
 
 SCHEMA = 1
@@ -138,7 +140,7 @@ def cell_key(victim_sha256: str, role: str, method: str, config: dict[str, Any],
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Appends one line in one write and flushes it to the disk; a torn line before it is closed first.
+    """Appends one line and flushes it to the disk; a torn line before it is closed first.
 
     Raises:
         OutputError: The file cannot be written.
@@ -149,7 +151,10 @@ def append_record(path: Path, record: Record) -> None:
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, b"\n" + line if torn else line)
+            rest = b"\n" + line if torn else line
+            # One write as a rule: only a full disk or a quota takes less of a line than it was given.
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -158,41 +163,45 @@ def append_record(path: Path, record: Record) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Reads every whole record; a last line that was cut off by a kill is left out.
+    """Reads every whole record; a line that is no JSON was cut off by a kill and is left out: its cell runs again.
 
     Raises:
-        RecordError: A line in the middle that is no record, or a record of another schema.
+        RecordError: A line that is JSON but no record, or a record of another schema; the message names file and line.
     """
     if not path.is_file():
         return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); restore it") from error
     records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
-            content = json.loads(line)
-        except json.JSONDecodeError as error:
-            # Half a record: a run was killed in the middle of a write; its cell runs again.
-            if number == len(lines) or not line.endswith("}"):
-                continue
-            raise RecordError(f"{path}:{number} is no JSON object ({error.msg}); remove the line") from error
+            # A cut within a character leaves bytes that are no UTF-8, and no JSON either once they are replaced.
+            content = json.loads(line.decode("utf-8", errors="replace"))
+        except ValueError:
+            continue
         records.append(_from_json(content, f"{path}:{number}"))
     return records
 
 
 def _from_json(content: Any, where: str) -> Record:
-    names = {f.name for f in fields(Record)}
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise RecordError(f"{where}: expected a record of schema {SCHEMA}, got {found!r}; run the bench again")
-    if set(content) != names:
-        off = ", ".join(sorted(set(content) ^ names))
+    if set(content) != set(_kinds()):
+        off = ", ".join(sorted(set(content) ^ set(_kinds())))
         raise RecordError(f"{where}: fields missing or unknown: {off}; run the bench again")
-    return Record(**content)
+    wrong = problem(content, _kinds())
+    if wrong is not None:
+        raise RecordError(f"{where}: {wrong}; run the bench again")
+    try:
+        bits_from_text(content["correct"]), bits_from_text(content["flipped"])
+        return Record(**content)
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """Returns each field's type."""
+    return get_type_hints(Record)
 
 
 def bits_to_text(bits: NDArray[np.bool_]) -> str:

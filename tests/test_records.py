@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -55,12 +56,25 @@ def test_processes_side_by_side_do_not_tear_each_others_lines(tmp_path: Path) ->
     assert sorted(record.seed for record in read_records(path)) == list(range(40))
 
 
-def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "records.jsonl"
-    append_record(path, make_record())
-    path.write_text('{"schema": 1, oops}\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
-    with pytest.raises(RecordError, match=r"records\.jsonl:1 is no JSON object"):
-        read_records(path)
+@pytest.mark.parametrize("torn", [b'{"schema": 1, oops}', b'{"acc": 0.5, "attack": "caf\xc3', b"}", b"\xff\xfe"])
+@pytest.mark.parametrize("middle", [True, False])
+def test_a_torn_line_is_left_out_wherever_it_stands(tmp_path: Path, torn: bytes, middle: bool) -> None:
+    path, (first, second) = tmp_path / "records.jsonl", (make_record(seed=seed) for seed in (11, 12))
+    append_record(path, first)
+    path.write_bytes(torn + b"\n" + path.read_bytes() if middle else path.read_bytes() + torn)
+    assert read_records(path) == [first]
+    append_record(path, second)
+    assert read_records(path) == [first, second]
+
+
+def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:100]))
+    append_record(tmp_path / "records.jsonl", make_record())
+    assert read_records(tmp_path / "records.jsonl") == [make_record()]
+
+
+STEP = {"attempted": "10/01", "attempted_accuracy": 0.9, "mask": "10/01", "accuracy": 0.9, "evaluations": 2}
 
 
 @pytest.mark.parametrize(
@@ -69,16 +83,32 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         ({"schema": SCHEMA + 1}, "expected a record of schema"),
         ({"novelty": 1}, "novelty"),
         ({"lfr": 1.5}, "expected lfr in"),
-        ({"acc": "0.9"}, "expected acc in"),
+        ({"acc": "0.9"}, "expected acc to be a number"),
         ({"role": "judge"}, "role"),
         ({"mask": "12/11"}, "mask"),
+        ({"mask": 5}, "expected mask to be text, got '5'"),
+        ({"seed": "x"}, "expected seed to be a whole number, got 'x'"),
+        ({"seed": True}, "expected seed to be a whole number"),
+        ({"config": {}}, "config.protocol is missing"),
+        ({"config": {"protocol": {}, "search": {}, "training": {}}}, "config.training.learning_rate is missing"),
+        ({"trace": [{}]}, "trace, step 1: attempted is missing"),
+        ({"trace": [{**STEP, "mask": 7}]}, "expected trace, step 1: mask to be text"),
+        ({"trace": [{**STEP, "mask": "10/01/11"}]}, "expected masks of 2 layers of 2 heads"),
+        ({"trace": [{**STEP, "mask": "x"}]}, "mask"),
+        ({"trace": 3}, "expected trace to be a list"),
+        ({"importance": {"gradient": [[1.0]]}}, "expected importance gradient of 2 layers"),
+        ({"importance": {"gradient": [1.0]}}, "expected importance to be an object"),
+        ({"deviation": {"logits": "x"}}, "expected deviation to be an object or null"),
+        ({"correct": "many"}, "expected bits"),
+        ({"auc_sd": None}, "expected auc_sd to be a number"),
     ],
 )
 def test_another_form_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text(json.dumps({**asdict(make_record()), **change}) + "\n", encoding="utf-8")
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(RecordError, match=message) as caught:
         read_records(path)
+    assert str(caught.value).startswith(f"{path}:1: ")
 
 
 @pytest.mark.parametrize("content", [b"[1, 2]\n", b"7\n", b"\xff\xfe\n{}\n"])
