@@ -1,7 +1,12 @@
-"""Replaying records: the accuracies that stand in them, computed again from their masks.
+"""Replaying records: what in them can be computed again, is, and what cannot is said.
+
+From the mask and the trace: every accuracy on `search` and `certify`, the evaluations, the threshold. From the stored
+bits of each test sentence: ACC, each class's recall, LFR. From the twin's record of the same cell: the floor. That a
+fine-tuning gave those bits, and the AUC, is taken on trust unless it is done again (`refit`).
 
 A record is checked against the model it names (by hash), on the task it names, in the arithmetic it names. With the
-same libraries, processor, device and task the numbers must be equal; elsewhere two sentences of a split may differ.
+same libraries, processor, device and task the numbers must be equal; elsewhere two sentences of a split may differ, and
+a fine-tuning done again may end elsewhere: its differences are reported, not refused.
 """
 
 from __future__ import annotations
@@ -13,9 +18,11 @@ from typing import Any
 
 from prune_env.errors import RecordError, ReplayMismatchError
 from prune_env.machine import one_thread, same_arithmetic, versions
-from prune_env.records import Record, bits_from_text, read_records
+from prune_env.recheck import Check, floor, judged, refit, searched
+from prune_env.records import Record, read_records
 from prune_env.scoring import Scoring, scoring_of
 from prune_env.types import mask_from_text
+from prune_env.victims.diagnosis import FOLDER as DIAGNOSIS
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import Protocol
 from prune_env.victims.store import Suspect, Victim, embedded_names, open_victim
@@ -25,23 +32,8 @@ from prune_env.victims.training_config import TrainingConfig
 TOLERATED = 2
 """Sentences of a split by which an accuracy may differ across machines."""
 
-_ROUNDING = 1e-9
-
 Report = Callable[[str, int, int], None]
 """(record, records done, records in all)"""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One number of a record that is not what its masks or bits give; both in [0, 1]."""
-
-    what: str
-    recorded: float
-    found: float
-
-    def __str__(self) -> str:
-        """Returns the difference in words."""
-        return f"{self.what} is {self.found:.6f}, recorded is {self.recorded:.6f}"
 
 
 @dataclass(frozen=True)
@@ -50,17 +42,21 @@ class Replay:
 
     Attributes:
         name: The record in words.
-        numbers: How many numbers were computed again.
+        numbers: How many values were checked.
         same_task: Whether the task has the recorded content; one rebuilt elsewhere may differ in its last bits.
         exact: Whether the numbers had to be equal.
         differences: Those that differ by more than is allowed.
+        unchecked: What could not be checked here, in words.
+        drift: What fine-tuning again changed where it need not give the same bits.
     """
 
     name: str
     numbers: int
     same_task: bool
     exact: bool
-    differences: tuple[Difference, ...]
+    differences: tuple[Check, ...]
+    unchecked: tuple[str, ...] = ()
+    drift: tuple[Check, ...] = ()
 
 
 def load(paths: Iterable[Path]) -> list[Record]:
@@ -88,15 +84,17 @@ def replay_all(
     data: str | None = None,
     *,
     device: str = "cpu",
+    again: bool = False,
     report: Report | None = None,
 ) -> list[Replay]:
-    """Computes the accuracies of every record again.
+    """Checks every record, its floor against the twin's record among the others.
 
     Args:
         records: Victims' and twins' records.
         victims: Folders of victims that are not embedded.
         data: Data folder of SST-2 protocols; PRUNE_ENV_DATA if None.
         device: Where to compute.
+        again: Whether to fine-tune again: minutes a record on real data.
         report: Called after each record.
 
     Returns:
@@ -107,10 +105,11 @@ def replay_all(
         RecordError: A victim is missing, or is not the one that was recorded.
     """
     known = find_victims(records, victims)
+    cells = {record.key: record for record in records}
     done: list[Replay] = []
     with one_thread():
         for record in records:
-            done.append(replay(record, known[record.victim_sha256], data, device))
+            done.append(replay(record, known[record.victim_sha256], data, device, cells=cells, again=again))
             if report is not None:
                 report(done[-1].name, len(done), len(records))
     check(done)
@@ -151,20 +150,56 @@ def find_victims(records: Iterable[Record], victims: Iterable[str | Path] = ()) 
     return known
 
 
-def replay(record: Record, victim: Victim, data: str | None = None, device: str = "cpu") -> Replay:
-    """Computes one record's accuracies again; building its task if it is not cached."""
+def replay(
+    record: Record,
+    victim: Victim,
+    data: str | None = None,
+    device: str = "cpu",
+    *,
+    cells: Mapping[str, Record] | None = None,
+    again: bool = False,
+) -> Replay:
+    """Checks one record; building its task if it is not cached.
+
+    Args:
+        record: A victim's or a twin's.
+        victim: The victim it names.
+        data: Data folder of SST-2 protocols.
+        device: Where to compute.
+        cells: Other records by key, among them perhaps the twin's.
+        again: Whether to fine-tune again.
+    """
     protocol = protocol_of(record.config["protocol"])
     task = build_task(_suspect(record, victim), protocol, record.seed, data=data, device=device)
     same_task = task.sha256 == record.task_sha256
     exact = same_task and same_arithmetic(record.versions, versions(device))
     scoring = scoring_of(task, device, record.dtype)
-    differences, numbers = [], 0
-    for what, recorded, found, sentences in _numbers(record, scoring):
-        allowed = _ROUNDING + (0.0 if exact or sentences is None else TOLERATED / sentences)
-        numbers += 1
-        if abs(recorded - found) > allowed:
-            differences.append(Difference(what, recorded, found))
-    return Replay(describe(record), numbers, same_task, exact, tuple(differences))
+    diagnosis = open_diagnosis(victim) if (victim.folder / DIAGNOSIS).is_dir() else None
+    floors = floor(record, cells or {})
+    checks = [*_accuracies(record, scoring), *searched(record, scoring), *judged(record, diagnosis), *floors]
+    refitted = refit(record, task, diagnosis, device) if again and diagnosis is not None else []
+    failed = [check for check in checks if not check.holds(0 if exact else TOLERATED)]
+    moved = [check for check in refitted if not check.holds()]
+    return Replay(
+        name=describe(record),
+        numbers=len(checks) + len(refitted),
+        same_task=same_task,
+        exact=exact,
+        differences=(*failed, *(moved if exact else ())),
+        unchecked=_unchecked(record, diagnosis is None, floors, again),
+        drift=() if exact else tuple(moved),
+    )
+
+
+def _unchecked(record: Record, no_diagnosis: bool, floors: Sequence[Check], again: bool) -> tuple[str, ...]:
+    missing = []
+    if no_diagnosis:
+        missing.append("the test sentences: the victim came without its diagnosis")
+    if record.role == "victim" and record.floor_lfr is not None and not floors:
+        missing.append("the floor: the twin's record is not among these")
+    if not again or no_diagnosis:
+        missing.append("AUC, and that fine-tuning gives the recorded sentences: --refit does it again")
+    return tuple(missing)
 
 
 def describe(record: Record) -> str:
@@ -174,8 +209,15 @@ def describe(record: Record) -> str:
 
 
 def protocol_of(settings: Mapping[str, Any]) -> Protocol:
-    """Returns the protocol whose `to_json` was recorded."""
-    return Protocol(**{**settings, "training": TrainingConfig(**settings["training"])})
+    """Returns the protocol whose `to_json` was recorded.
+
+    Raises:
+        RecordError: Other settings.
+    """
+    try:
+        return Protocol(**{**settings, "training": TrainingConfig(**settings["training"])})
+    except (KeyError, TypeError) as error:
+        raise RecordError(f"expected a protocol's settings in a record, got {dict(settings)!r} ({error})") from error
 
 
 def _suspect(record: Record, victim: Victim) -> Suspect:
@@ -189,17 +231,15 @@ def _suspect(record: Record, victim: Victim) -> Suspect:
     return suspect
 
 
-def _numbers(record: Record, scoring: Scoring) -> Iterator[tuple[str, float, float, int | None]]:
-    """Yields (what, recorded, found, sentences of the split; None where no rounding may differ)."""
+def _accuracies(record: Record, scoring: Scoring) -> Iterator[Check]:
+    """Yields the accuracy of every mask in the record, on the split it was measured on."""
 
-    def accuracy(split: str, mask: str) -> float:
-        return float(scoring.evaluator(split).accuracy(mask_from_text(mask)[None])[0])
+    def check(what: str, recorded: float, split: str, mask: str) -> Check:
+        evaluator = scoring.evaluator(split)
+        return Check(what, recorded, float(evaluator.accuracy(mask_from_text(mask)[None])[0]), evaluator.sentences)
 
-    search, certify = (scoring.evaluator(split).sentences for split in ("search", "certify"))
-    yield "search accuracy", record.search_accuracy, accuracy("search", record.mask), search
-    yield "certify accuracy", record.certify_accuracy, accuracy("certify", record.mask), certify
+    yield check("search accuracy", record.search_accuracy, "search", record.mask)
+    yield check("certify accuracy", record.certify_accuracy, "certify", record.mask)
     for step, entry in enumerate(record.trace, 1):
         for mask, rate in (("attempted", "attempted_accuracy"), ("mask", "accuracy")):
-            yield f"step {step}'s {rate.replace('_', ' ')}", entry[rate], accuracy("search", entry[mask]), search
-    yield "ACC", record.acc, float(bits_from_text(record.correct).mean()), None
-    yield "LFR", record.lfr, float(bits_from_text(record.flipped).mean()), None
+            yield check(f"step {step}'s {rate.replace('_', ' ')}", entry[rate], "search", entry[mask])

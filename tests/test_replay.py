@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from prune_env import machine
 from prune_env.cli.main import main
+from prune_env.cli.replay import summary
 from prune_env.errors import RecordError, ReplayMismatchError
-from prune_env.records import Record, append_record
+from prune_env.records import Record, append_record, bits_from_text, bits_to_text
 from prune_env.replay import find_victims, load, protocol_of, replay, replay_all
 from prune_env.victims.protocols import PROTOCOLS
 from prune_env.victims.store import open_victim
@@ -41,7 +43,92 @@ def test_a_benchmarks_records_replay_to_the_bit() -> None:
     assert done[-1] == results[-1].name
     assert len(set(done)) == len(benched())
     longest = max(len(record.trace) for record in benched())
-    assert max(one.numbers for one in results) == 4 + 2 * longest
+    # Two accuracies and two a step; mask, evaluations, passes, threshold; ACC, LFR, two sizes, two classes; two floors.
+    assert max(one.numbers for one in results) == 2 + 2 * longest + 4 + 6 + 2
+    assert {what for one in results for what in one.unchecked} == {TRUST}
+
+
+TRUST = "AUC, and that fine-tuning gives the recorded sentences: --refit does it again"
+
+
+def complement(text: str) -> str:
+    """The opposite of every bit."""
+    return bits_to_text(~bits_from_text(text))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"floor_lfr": 0.123}, "floor LFR is"),
+        ({"floor_lfr": None}, "floor LFR is .*, recorded is none"),
+        ({"floor_acc": 0.123}, "floor ACC is"),
+        ({"acc_by_class": {"0": 0.123, "1": 0.5}}, "ACC of class 0 is"),
+        ({"acc_by_class": {}}, "ACC of class 1 is .*, recorded is none"),
+        ({"acc_by_class": {"0": 0.5, "1": 0.5, "2": 0.5}}, "ACC of class 2 is none, recorded"),
+        ({"evaluations": 99}, "evaluations is [0-9]+, recorded is 99"),
+        ({"sentence_passes": 1}, "sentence passes is"),
+        ({"threshold": 0.123}, "threshold is"),
+        ({"threshold": None}, "threshold is .*, recorded is none"),
+        ({"correct": "2:80", "acc": 0.5}, "the number of clean test sentences is 60, recorded is 2"),
+        ({"flipped": "2:80", "lfr": 0.5}, "the number of triggered non-target sentences is 30, recorded is 2"),
+    ],
+)
+def test_a_forged_number_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReplayMismatchError, match=message):
+        replayed(*(replace(one, **change) if one == gradient() else one for one in benched()))
+
+
+def test_a_trace_that_counts_too_few_evaluations_is_found() -> None:
+    record = gradient()
+    few = replace(with_trace(record, len(record.trace) - 1, evaluations=1), evaluations=1)
+    with pytest.raises(ReplayMismatchError, match="the least number of evaluations in the trace is"):
+        replayed(few)
+
+
+def test_the_final_mask_is_the_traces() -> None:
+    with pytest.raises(ReplayMismatchError, match="the mask at the end of the trace is"):
+        replayed(replace(gradient(), mask="11/11"))
+
+
+def test_without_its_twin_a_floor_is_said_to_be_unchecked() -> None:
+    (result,) = replayed(gradient())
+    assert "the floor: the twin's record is not among these" in result.unchecked
+
+
+def test_fine_tuning_again_gives_the_records_to_the_bit() -> None:
+    records = [record for record in benched() if record.method != "random"]
+    results = replay_all(records, [world().victim("alpha")], str(world().data), again=True)
+    assert all(one.exact and not one.unchecked for one in results)
+
+
+def test_bits_that_no_fine_tuning_gave_are_found_by_doing_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    record = gradient()
+    classes = {name: 1 - rate for name, rate in record.acc_by_class.items()}
+    forged = replace(record, acc=1 - record.acc, correct=complement(record.correct), acc_by_class=classes, auc=0.123)
+    assert not replayed(forged)[0].differences, "consistent in itself"
+    again: dict[str, Any] = {"victims": [world().victim("alpha")], "data": str(world().data), "again": True}
+    with pytest.raises(ReplayMismatchError, match=r"ACC after fine-tuning again .*AUC after.* 60, recorded is 0"):
+        replay_all([forged], **again)
+    (elsewhere,) = replay_all([replace(forged, versions={"torch": "0"})], **again)
+    assert not elsewhere.differences
+    shown = summary([elsewhere], refitted=True)
+    assert "1 records replayed, fine-tuned again," in shown
+    assert "not refused: ACC after fine-tuning again" in shown
+
+
+def test_a_victim_without_diagnosis_leaves_the_sentences_unchecked(tmp_path: Path) -> None:
+    shutil.copytree(world().victim("alpha"), tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare" / "diagnosis")
+    result = replay(gradient(), open_victim(tmp_path / "bare"), str(world().data), again=True)
+    assert not result.differences
+    assert any("without its diagnosis" in what for what in result.unchecked)
+
+
+def test_a_protocol_of_another_form_is_refused() -> None:
+    forms: list[dict[str, Any]] = [{}, {"training": {}}, {"training": {"pace": 1}}]
+    for settings in forms:
+        with pytest.raises(RecordError, match="expected a protocol's settings"):
+            protocol_of(settings)
 
 
 @pytest.mark.parametrize("name", ["search_accuracy", "certify_accuracy", "acc", "lfr"])
@@ -73,7 +160,7 @@ def test_every_mismatch_is_listed() -> None:
     wrong = [replace(record, acc=abs(record.acc - 0.3)) for record in benched()[:3]]
     with pytest.raises(ReplayMismatchError, match="3 of 3 records do not replay") as caught:
         replayed(*wrong)
-    assert str(caught.value).count("ACC is") == 3
+    assert str(caught.value).count(": ACC is") == 3
 
 
 @pytest.mark.parametrize("change", [{"versions": {"torch": "0"}}, {"task_sha256": "0" * 64}])
@@ -161,6 +248,8 @@ def test_the_command_says_what_it_checked(tmp_path: Path, capsys: pytest.Capture
     assert "2 records replayed: all" in shown
     assert "1 records to the last bit" in shown
     assert "The tasks of 1 records were rebuilt here" in shown
+    assert "Not checked in 2 records: the floor" in shown
+    assert f"Not checked in 2 records: {TRUST}" in shown
 
 
 def test_the_command_fails_on_a_mismatch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
