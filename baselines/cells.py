@@ -5,6 +5,7 @@ A cell is one method, one seed and one rate; victims that share a twin share its
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.defense import Found, Search, find_mask, purify, search_config, training_for
+from prune_env.defense import Found, Known, Search, defend, search_config, training_for
 from prune_env.machine import versions
 from prune_env.methods import Method, get_method
 from prune_env.records import Record, append_record, bits_to_text, cell_key, read_records
@@ -151,8 +152,8 @@ def _records(
     """Purifies one model and judges it for each victim it stands for."""
     first = plans[0]
     task = build_cell_task(suspect, first.victim, seed, settings)
-    found = _find(task, first.method, settings.search_of(first.victim), list(known.values()))
-    purified = purify(task, found.mask, first.training, device=settings.device)
+    search = settings.search_of(first.victim)
+    found, purified = defend(task, first.method, search, first.training, known=_known(task, search, known.values()))
     records = []
     for one in plans:
         length = first.training.max_length
@@ -165,17 +166,23 @@ def _records(
     return records
 
 
-def _find(task: Task, method: Method, search: Search, records: Iterable[Record]) -> Found:
-    """Searches the mask, or takes it from a record of the same search: rates share their masks."""
-    config = _search_config(method, search)
-    for record in records:
-        if (record.task_sha256, record.method, record.config["search"]) == (task.sha256, method.name, config):
-            return _found_in(record)
-    matched = None
-    if method.matches is not None:
-        mask = _find(task, get_method(method.matches), search, records).mask
-        matched = int((~mask).sum())
-    return find_mask(task, method, search, matched)
+def _known(task: Task, search: Search, records: Iterable[Record]) -> Known:
+    """Takes masks from records of the same search: rates share their masks."""
+    found = {
+        (record.method, _canonical(record.config["search"])): record
+        for record in records
+        if record.task_sha256 == task.sha256
+    }
+
+    def known(method: Method) -> Found | None:
+        record = found.get((method.name, _canonical(_search_config(method, search))))
+        return None if record is None else _found_in(record)
+
+    return known
+
+
+def _canonical(config: dict[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True)
 
 
 def _found_in(record: Record) -> Found:

@@ -8,10 +8,12 @@ diagnosis: what a purified model does on triggered sentences is for `prune_env.v
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.config import EnvConfig
@@ -19,8 +21,10 @@ from prune_env.engine.device import resolve_device
 from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.masking import apply_mask
 from prune_env.env import BertHeadPruneEnv
-from prune_env.methods import Method, PolicyContext
-from prune_env.rollout import rollout
+from prune_env.errors import ConfigError
+from prune_env.methods import Method, PolicyContext, get_method
+from prune_env.observation import Observation
+from prune_env.rollout import Episode, rollout
 from prune_env.scoring import IMPORTANCE_SENTENCES, scoring_of
 from prune_env.seeds import derive
 from prune_env.types import HeadMask, HeadScores, full_mask
@@ -85,6 +89,48 @@ class Purified:
     seconds: float
 
 
+Known = Callable[[Method], Found | None]
+"""What finds a method's mask among earlier results, if it is there."""
+
+
+def defend(
+    task: Task,
+    method: Method,
+    search: Search,
+    training: TrainingConfig,
+    *,
+    known: Known | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[Found, Purified]:
+    """Defends: the suspicious encoder and clean data that a task holds, and a method, to a purified model.
+
+    Args:
+        task: What the defender has.
+        method: Whose mask.
+        search: How masks are searched, and the device of everything.
+        training: The final fine-tuning.
+        known: Gives masks that were found before for the same task and search.
+        on_step: Called with (steps done, steps in all) while the purified model is fine-tuned.
+
+    Returns:
+        The mask with its search, and the model.
+    """
+    found = search_mask(task, method, search, known)
+    return found, purify(task, found.mask, training, device=search.device, on_step=on_step)
+
+
+def search_mask(task: Task, method: Method, search: Search, known: Known | None = None) -> Found:
+    """Finds a method's mask; a control of matched size has the other method's mask found first."""
+    found = None if known is None else known(method)
+    if found is not None:
+        return found
+    heads = None
+    if method.matches is not None:
+        matched = search_mask(task, get_method(method.matches), search, known)
+        heads = int(np.count_nonzero(~matched.mask))
+    return find_mask(task, method, search, heads)
+
+
 def environment_config(method: Method, search: Search) -> EnvConfig:
     """Returns the environment's settings for a method: the run's constraint, and what belongs to the method."""
     constraint: dict[str, Any] = {"threshold": NO_CONSTRAINT} if method.unconstrained else dict(search.constraint)
@@ -121,10 +167,8 @@ def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | 
     if method.policy is not None:
         importance, config = scoring.importance(method.metrics), environment_config(method, search)
         env = BertHeadPruneEnv(evaluator, importance, config)
-        seed = derive(task.seed, f"policy:{method.name}")
-        policy = method.policy(PolicyContext(seed, evaluator.layers, evaluator.heads, heads_to_prune))
         threshold = None if method.unconstrained else _threshold(config, evaluator)
-        episode = rollout(env, policy, seed=derive(task.seed, "episode"))
+        episode = play(env, method, task.seed, heads_to_prune=heads_to_prune)
         mask, trace, evaluations = episode.mask, list(episode.trace), episode.evaluations
         passes = evaluations * evaluator.sentences + len(method.metrics) * scoring.importance_sentences
     return Found(
@@ -139,6 +183,33 @@ def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | 
         deviation=scoring.deviation(mask),
         seconds=time.perf_counter() - started,
     )
+
+
+def play(
+    env: gym.Env[Observation, Any],
+    method: Method,
+    seed: int,
+    *,
+    heads_to_prune: int | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+) -> Episode:
+    """Plays a method's episode: the one of its record with this seed, task and constraint.
+
+    Args:
+        env: The environment on the task.
+        method: Whose policy acts.
+        seed: The defender's.
+        heads_to_prune: For controls of matched size.
+        on_step: As `rollout` has it.
+
+    Raises:
+        ConfigError: A method without a policy, or a control whose size was not given.
+    """
+    if method.policy is None or (method.matches is not None and heads_to_prune is None):
+        raise ConfigError(f"method {method.name!r} plays no episode of its own; choose gradient or epsilon-greedy")
+    layout = env.get_wrapper_attr("layout")
+    context = PolicyContext(derive(seed, f"policy:{method.name}"), layout.layers, layout.heads, heads_to_prune)
+    return rollout(env, method.policy(context), seed=derive(seed, "episode"), on_step=on_step)
 
 
 def _threshold(config: EnvConfig, evaluator: Evaluator) -> float:

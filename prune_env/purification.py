@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from transformers import PreTrainedModel
 
-from prune_env.defense import Found, Purified, Search, find_mask, purify
+from prune_env.defense import Found, Purified, Search, defend
 from prune_env.engine.architecture import describe
 from prune_env.engine.device import resolve_device
 from prune_env.engine.transformer import TransformerEvaluator
@@ -110,8 +109,7 @@ def purify_checkpoint(order: Order, on_step: OnStep | None = None) -> Purificati
     task = build_task(
         suspect, protocol, order.seed, clean=clean, device=device, on_step=_stage("scoring model", on_step)
     )
-    found = _find(task, method, order.search)
-    purified = purify(task, found.mask, training, device=device, on_step=_stage("purified model", on_step))
+    found, purified = defend(task, method, order.search, training, on_step=_stage("purified model", on_step))
     certify = scoring_of(task, device, order.search.dtype).evaluator("certify")
     return Purification(
         order=order,
@@ -163,14 +161,6 @@ def _read(path: Path, labels: int) -> Sentences:
             "add some, or give --labels"
         )
     return sentences
-
-
-def _find(task: Task, method: Method, search: Search) -> Found:
-    """Searches the mask; a control of matched size needs the other method's mask first."""
-    heads = None
-    if method.matches is not None:
-        heads = int(np.count_nonzero(~_find(task, get_method(method.matches), search).mask))
-    return find_mask(task, method, search, heads)
 
 
 def _published(suspect: Suspect, task: Task, device: str) -> float | None:

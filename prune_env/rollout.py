@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -72,6 +73,7 @@ def rollout(
     seed: int,
     deterministic: bool = False,
     options: dict[str, Any] | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Episode:
     """Plays one episode.
 
@@ -81,9 +83,12 @@ def rollout(
         seed: Seeds the environment; the same seed and a deterministic policy give the same episode.
         deterministic: Handed to the policy.
         options: Handed to `reset`.
+        on_step: Called with `info` after the reset and after each step, to draw or log what happens.
     """
     masked = "action_masks" in inspect.signature(policy.predict).parameters
     observation, start = env.reset(seed=seed, options=options)
+    watch = on_step or (lambda _: None)
+    watch(start)
     trace: list[dict[str, Any]] = []
     info, state, over, total, terminated = start, None, False, 0.0, False
     while not over:
@@ -94,6 +99,7 @@ def rollout(
         before = info["head_mask"]
         observation, reward, terminated, truncated, info = env.step(action)
         trace.append(_entry(action, before, float(reward), info))
+        watch(info)
         total, over = total + float(reward), terminated or truncated
     return Episode(
         seed=seed,

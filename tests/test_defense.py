@@ -19,10 +19,21 @@ import torch
 from transformers import PreTrainedModel
 
 from prune_env import defense
-from prune_env.defense import NO_CONSTRAINT, Search, environment_config, find_mask, purify, search_config, training_for
+from prune_env.defense import (
+    NO_CONSTRAINT,
+    Found,
+    Search,
+    defend,
+    environment_config,
+    find_mask,
+    purify,
+    search_config,
+    search_mask,
+    training_for,
+)
 from prune_env.engine.masking import mask_of
-from prune_env.errors import MaskError, ThresholdError
-from prune_env.methods import METHODS, get_method
+from prune_env.errors import ConfigError, MaskError, ThresholdError
+from prune_env.methods import METHODS, Method, get_method
 from prune_env.types import full_mask, mask_from_text
 from prune_env.victims.store import open_victim
 from prune_env.victims.task import Task, build_task
@@ -129,6 +140,37 @@ def test_a_search_needs_a_constraint() -> None:
         find_mask(task(), get_method("gradient"), Search({}))
 
 
+def test_defending_is_searching_and_purifying() -> None:
+    found, purified = defend(task(), get_method("gradient"), SEARCH, TINY.training)
+    apart = find_mask(task(), get_method("gradient"), SEARCH)
+    assert np.array_equal(found.mask, apart.mask)
+    assert found.trace == apart.trace
+    assert equal(purified.model, purify(task(), apart.mask, TINY.training).model)
+
+
+def test_a_control_has_the_size_of_the_method_it_matches() -> None:
+    matched = find_mask(task(), get_method("gradient"), SEARCH)
+    assert np.count_nonzero(search_mask(task(), get_method("random"), SEARCH).mask) == np.count_nonzero(matched.mask)
+    with pytest.raises(ConfigError, match="plays no episode of its own"):
+        find_mask(task(), get_method("random"), SEARCH)
+
+
+def test_what_is_known_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = replace(find_mask(task(), get_method("gradient"), SEARCH), mask=MASK)
+    asked: list[str] = []
+
+    def known(method: Method) -> Found | None:
+        asked.append(method.name)
+        return earlier if method.name == "gradient" else None
+
+    found, purified = defend(task(), get_method("random"), SEARCH, TINY.training, known=known)
+    assert asked == ["random", "gradient"]
+    assert np.count_nonzero(found.mask) == 3
+    monkeypatch.setattr(defense, "find_mask", lambda *_: pytest.fail("searched"))
+    assert search_mask(task(), get_method("gradient"), SEARCH, known) is earlier
+    assert np.array_equal(mask_of(purified.model), found.mask)
+
+
 @pytest.fixture
 def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A victim whose diagnosis and twin nobody can open: Python's ways to a file are watched."""
@@ -163,9 +205,7 @@ def test_no_method_opens_the_diagnosis(sealed: Path, name: str, monkeypatch: pyt
     monkeypatch.setattr(diagnosis, "open_diagnosis", lambda _: pytest.fail("the search opened the diagnosis"))
     suspect = open_victim(sealed).suspect
     sealed_task = build_task(suspect, TINY, 11, data=world().data)
-    method = get_method(name)
-    found = find_mask(sealed_task, method, SEARCH, heads_to_prune=2 if method.matches else None)
-    purified = purify(sealed_task, found.mask, training_for(TINY.training, 1e-4))
+    found, purified = defend(sealed_task, get_method(name), SEARCH, training_for(TINY.training, 1e-4))
     assert np.array_equal(mask_of(purified.model), found.mask)
 
 

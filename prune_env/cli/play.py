@@ -34,10 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plays the episode; 0 when it is over."""
+    """Plays the episode that bench records for this seed under the victim's own settings; 0 when it is over."""
     import gymnasium as gym
 
-    from prune_env.methods import PolicyContext, get_method
+    from prune_env.defense import play
+    from prune_env.methods import get_method
 
     method = get_method(args.method)
     if method.policy is None or method.matches is not None:
@@ -51,15 +52,8 @@ def run(args: argparse.Namespace) -> int:
         render_mode="rgb_array" if args.picture else "ansi",
         **method.environment,
     )
-    observation, info = env.reset(seed=args.seed)
-    layers, heads = info["head_mask"].shape
-    policy = method.policy(PolicyContext(args.seed, layers, heads))
-    frames, over, state = [env.render()], False, None
-    while not over:
-        action, state = policy.predict(observation, state)
-        observation, _, terminated, truncated, info = env.step(action)
-        frames.append(env.render())
-        over = terminated or truncated
+    frames: list[Any] = []
+    play(env, method, args.seed, on_step=lambda _: frames.append(env.render()))
     _show(frames, args.picture)
     return 0
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from prune_env import defense
 from prune_env.baselines import benchmark, cells
 from prune_env.baselines.benchmark import Grid, run
 from prune_env.defense import Purified, purify
@@ -150,7 +151,7 @@ def test_victims_with_one_twin_share_its_purification(tmp_path: Path, monkeypatc
         purified.append(task.suspect.name)
         return purify(task, *rest, **more)
 
-    monkeypatch.setattr(cells, "purify", counted)
+    monkeypatch.setattr(defense, "purify", counted)
     victims = (world().victim("alpha"), world().victim("beta"))
     records = run(grid(victims=victims, methods=("ft",), learning_rates=(1e-4,)), world().settings(tmp_path))
     assert purified == ["alpha (twin)", "alpha", "beta"]

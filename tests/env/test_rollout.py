@@ -202,3 +202,10 @@ def test_maskable_ppo_never_asks_for_what_is_gone() -> None:
             over = terminated or truncated
     assert ignored == 0
     assert rollout(env, model, seed=2).info["ignored_heads"] == 0
+
+
+def test_whoever_watches_sees_the_reset_and_every_step() -> None:
+    seen: list[dict[str, Any]] = []
+    episode = rollout(golden_env(on_violation="backtrack"), LowestFirst("gradient", 2), seed=0, on_step=seen.append)
+    assert len(seen) == 1 + len(episode.trace)
+    assert (seen[0], seen[-1]) == (episode.start, episode.info)
