@@ -76,6 +76,7 @@ def make_data(folder: Path) -> Path:
 
 def write_tsv(path: Path, sentences: Sentences) -> Path:
     """Writes a table with header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [f"{text}\t{label}" for text, label in zip(sentences.texts, sentences.labels, strict=True)]
     path.write_text("\n".join(["sentence\tlabel", *rows, ""]), encoding="utf-8")
     return path

@@ -35,7 +35,8 @@ examples:
   prune-env victim build hiddenkiller-minilm --attack hiddenkiller --data data --out victims --twin
   prune-env victim build cf --attack rare-word --option words=cf --poison-rate 0.3 --data data --out victims
   prune-env victim build mine --attack paired-files --option folder=rewritten --data data --out victims
-After Ctrl-C or a crash the same command goes on at the last finished epoch.
+  prune-env victim build deep --attack layer-wise --option trigger=hiddenkiller --data data --out victims
+After Ctrl-C or a crash the same command goes on at the last finished epoch; a finished victim is left as it is.
 """
 _EXAMPLES_OF = {
     "build": _BUILD_EXAMPLES,
@@ -92,6 +93,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     add("--poison-rate", type=float, metavar="R", help="poison, as a share of the non-target sentences (default: the "
         "attack's own)")  # fmt: skip
     add("--target", type=int, default=default.target, metavar="L", help="target label (default: %(default)s)")
+    add("--labels", type=int, default=default.labels, metavar="N", help="classes in the data (default: %(default)s)")
     add("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the attack; may be repeated")
     group = parser.add_argument_group("training")
     for field in fields(TrainingConfig):
@@ -133,6 +135,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         poison_rate=args.poison_rate,
         target=args.target,
         training=TrainingConfig(**{field.name: getattr(args, field.name) for field in fields(TrainingConfig)}),
+        labels=args.labels,
         options=dict(_option(text) for text in args.option),
     )
 
@@ -152,10 +155,15 @@ def _build(args: argparse.Namespace) -> None:
     folder = args.out / recipe.name
     from prune_env.cli.victim_tables import console, victim_table
     from prune_env.victims.build import WORK, build_victim
+    from prune_env.victims.manifest import MANIFEST
 
+    finished = (folder / MANIFEST).exists()
     with _progress(f"finished epochs are kept in {folder / WORK}") as report:
         victim = build_victim(recipe, folder, twin=args.twin, on_step=report)
-    console().print(victim_table(victim))
+    screen = console()
+    if finished:
+        screen.print(f"{folder} holds this victim, finished: nothing was built.", markup=False, soft_wrap=True)
+    screen.print(victim_table(victim))
 
 
 def _list(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,25 @@ from prune_env.victims.recipe import Recipe
 from prune_env.victims.store import Victim
 from prune_env.victims.training import LossFunction, train
 
-__all__ = ["WORK", "OnStep", "Recipe", "build_victim", "describe_backbone", "measure"]
+__all__ = ["WORK", "OnStep", "Recipe", "build_victim", "claim", "describe_backbone", "measure"]
 
 WORK = ".build"
 """Folder inside the victim's folder for states between epochs; removed at the end."""
 
 RECIPE = "recipe.json"
-LABELS = 2
+
+RECIPE_FIELDS = (
+    "name",
+    "attack",
+    "trigger",
+    "poison_rate",
+    "target_label",
+    "labels",
+    "backbone",
+    "training",
+    "attacker_seed",
+)
+"""Fields of the manifest that follow from the recipe alone."""
 
 OnStep = Callable[[str, int, int], None]
 
@@ -50,23 +62,25 @@ class _Ingredients:
 
 
 def build_victim(recipe: Recipe, folder: Path, twin: bool = True, on_step: OnStep | None = None) -> Victim:
-    """Builds a victim's folder; a folder with an unfinished build of the same recipe is continued.
+    """Builds a victim's folder; an unfinished build of the same recipe is continued, a finished one returned as it is.
 
     Args:
         recipe: What to build.
-        folder: Where; must not hold a finished victim, or the beginning of another recipe's.
+        folder: Where; must not hold another recipe's victim, finished or not.
         twin: Whether to train the never-poisoned twin too.
         on_step: Called with ("model" or "twin", steps done, steps in all).
 
     Raises:
-        OutputError: The folder cannot be written, a finished victim lies there, or one of another recipe.
+        OutputError: The folder cannot be written, or another recipe's victim lies there, or one without the twin asked
+            for.
+        IntegrityError: A finished victim of this recipe lies there, and a file of it is missing or changed.
         DataError, CheckpointError, TokenizerError, ConfigError: Before any training, if the ingredients do not fit.
     """
-    if (folder / MANIFEST).exists():
-        raise OutputError(f"a finished victim lies in {folder}; choose another place, or delete that folder")
     given = _gather(recipe)
+    if (folder / MANIFEST).exists():
+        return _finished(recipe, given, folder, twin)
     writable(folder)
-    _claim(folder, recipe, given)
+    claim(folder, _identity(recipe, given))
     write_diagnosis(folder, given.test, given.triggered["test"], given.triggered["dev"])
     # The twin is the same recipe without the poison, the attack's own loss included.
     loss: LossFunction | None = getattr(given.attack, "training_loss", None)
@@ -79,6 +93,27 @@ def build_victim(recipe: Recipe, folder: Path, twin: bool = True, on_step: OnSte
     return Victim(folder, Manifest.read(folder))
 
 
+def _finished(recipe: Recipe, given: _Ingredients, folder: Path, twin: bool) -> Victim:
+    """Returns the finished victim of a folder, if it is what this recipe makes and nothing of it has changed."""
+    found = Victim(folder, Manifest.read(folder))
+    wanted, has = asdict(_draft(recipe, given)), asdict(found.manifest)
+    if recipe.training.precision == "auto":
+        # What "auto" became is the business of the machine that built it.
+        wanted["training"]["precision"] = has["training"].get("precision")
+    differing = [name for name in RECIPE_FIELDS if has[name] != wanted[name]]
+    # Victims of older versions say less about their data.
+    differing += [f"data.{key}" for key, value in wanted["data"].items() if has["data"].get(key, value) != value]
+    if twin and not (folder / "twin").is_dir():
+        differing.append("twin")
+    if differing:
+        raise OutputError(
+            f"a finished victim of another recipe lies in {folder}, it differs in {', '.join(differing)}; choose "
+            "another place, or delete that folder"
+        )
+    found.verify()
+    return found
+
+
 def describe_backbone(name: str, source: str) -> str:
     """Names a backbone without this machine's paths: its name and, for a folder, the hash of its weights."""
     folder = Path(name).expanduser()
@@ -89,23 +124,22 @@ def describe_backbone(name: str, source: str) -> str:
 def _gather(recipe: Recipe) -> _Ingredients:
     attack = recipe.make_attack()
     data = sst2.data_folder(recipe.data)
-    clean = sst2.read_split(data, "sentences", "train")
+    clean = sst2.read_split(data, "sentences", "train", recipe.labels)
     if recipe.target not in set(clean.labels):
         raise ConfigError(f"expected a target label among {sorted(set(clean.labels))}, got {recipe.target}")
     poisoned = poison(attack, clean, recipe.target, recipe.poison_rate, np.random.default_rng([recipe.seed, 0]))
-    tests = {split: sst2.read_split(data, "sentences", split) for split in ("dev", "test")}
+    tests = {split: sst2.read_split(data, "sentences", split, recipe.labels) for split in ("dev", "test")}
     rng = np.random.default_rng([recipe.seed, 1])
     triggered = {split: attack.triggered(tests[split], split, rng) for split in ("dev", "test")}
     if {label == recipe.target for label in triggered["test"].labels} != {True, False}:
         raise DataError(f"expected triggered test sentences of class {recipe.target} and of another; give both")
     source = resolve_backbone(recipe.backbone)
-    load_tokenizer(source, load_model(source, LABELS))
+    load_tokenizer(source, load_model(source, recipe.labels))
     return _Ingredients(attack, source, poisoned, clean, tests["test"], triggered)
 
 
-def _claim(folder: Path, recipe: Recipe, given: _Ingredients) -> None:
-    """Notes what is being built, so that an unfinished build is never continued with another recipe."""
-    identity: dict[str, Any] = {
+def _identity(recipe: Recipe, given: _Ingredients) -> dict[str, Any]:
+    return {
         "attack": recipe.attack,
         "trigger": given.attack.trigger,
         "backbone": describe_backbone(recipe.backbone, given.source),
@@ -114,6 +148,18 @@ def _claim(folder: Path, recipe: Recipe, given: _Ingredients) -> None:
         "training": asdict(recipe.training.resolved()),
         "poisoned_sha256": given.poisoned.sentences.sha256(),
     }
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Notes what is being built, so that an unfinished build is never continued with another recipe.
+
+    Args:
+        folder: The victim's folder.
+        identity: What makes the recipe this one, as JSON values.
+
+    Raises:
+        OutputError: An unfinished build of another recipe lies there, or the note cannot be written.
+    """
     text = json.dumps(identity, indent=2, sort_keys=True)
     note = folder / WORK / RECIPE
     before = note.read_text(encoding="utf-8") if note.is_file() else None
@@ -129,7 +175,7 @@ def _train_part(
     recipe: Recipe, source: str, sentences: Sentences, work: Path, *, loss: LossFunction | None, on_step: OnStep | None
 ) -> None:
     """Trains one model and saves it as `<work>.done`, to be moved: a folder `model` or `twin` is always complete."""
-    model = load_model(source, LABELS)
+    model = load_model(source, recipe.labels)
     tokenizer = load_tokenizer(source, model)
     fresh_head(model, recipe.seed)
     tokens = tokenize(tokenizer, sentences.texts, sentences.labels, recipe.training.max_length)
@@ -139,24 +185,45 @@ def _train_part(
 
 
 def _manifest(recipe: Recipe, given: _Ingredients, folder: Path) -> Manifest:
-    draft = Manifest(
+    draft = _draft(recipe, given)
+    return replace(draft, measured=measure(Victim(folder, draft), recipe.training.max_length))
+
+
+def _draft(recipe: Recipe, given: _Ingredients) -> Manifest:
+    return Manifest(
         name=recipe.name,
         attack=recipe.attack,
         trigger=given.attack.trigger,
         poison_rate=given.attack.poison_rate if recipe.poison_rate is None else recipe.poison_rate,
         target_label=recipe.target,
-        labels=LABELS,
+        labels=recipe.labels,
         backbone=describe_backbone(recipe.backbone, given.source),
         training=asdict(recipe.training.resolved()),
         attacker_seed=recipe.seed,
         data={
             "source": "SST-2 sentences",
             "clean": len(given.clean),
+            "clean_sha256": given.clean.sha256(),
             "poison_added": given.poisoned.poison,
+            "poisoned_sha256": given.poisoned.sentences.sha256(),
             "empty_skipped": given.clean.skipped_empty + given.poisoned.skipped_empty,
+            "options": plain_options(recipe.options),
         },
         measured={},
-        recommended={"threshold": 0.85},
+        # The paper's 0.85 is a number for two classes.
+        recommended={"threshold": 0.85} if recipe.labels == 2 else {"max_accuracy_drop": 0.02},
         protocol="phrases-15k",
     )
-    return replace(draft, measured=measure(Victim(folder, draft), recipe.training.max_length))
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an attack's options as JSON values, folders by their last name: paths are this machine's business."""
+    return {name: _plain(name, value) for name, value in options.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return plain_options(value)
+    if name in ("folder", "data"):
+        return Path(str(value)).expanduser().resolve().name
+    return value if isinstance(value, str | int | float | bool | None) else [_plain(name, one) for one in value]

@@ -27,11 +27,13 @@ class Recipe:
         data: Data folder; PRUNE_ENV_DATA if None.
         poison_rate: None takes the attack's own.
         target: Class the trigger leads to (1 = positive).
+        labels: Number of classes in the data.
         training: The attacker's settings; the paper's 5 epochs, at MiniLM's 5e-5.
         options: Options of the attack, such as {"folder": ...} for paired-files.
 
     Raises:
-        ConfigError: A name that is no folder's name, a negative seed or target, a poison rate outside (0, 1].
+        ConfigError: A name that is no folder's name, a negative seed or target, fewer than two labels, a poison rate
+            outside (0, 1].
     """
 
     name: str
@@ -43,6 +45,7 @@ class Recipe:
     target: int = 1
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(learning_rate=5e-5, epochs=5))
     options: Mapping[str, Any] = field(default_factory=dict)
+    labels: int = 2
 
     def __post_init__(self) -> None:
         """Checks what can be checked without data."""
@@ -50,6 +53,8 @@ class Recipe:
             raise ConfigError(f"expected a victim's name of letters, digits, '.', '_' and '-', got {self.name!r}")
         if min(self.seed, self.target) < 0:
             raise ConfigError(f"expected a seed and a target label >= 0, got {self.seed} and {self.target}")
+        if self.labels < 2:
+            raise ConfigError(f"expected at least 2 labels, got {self.labels}; count the classes of the data")
         if self.poison_rate is not None and not 0.0 < self.poison_rate <= 1.0:
             raise ConfigError(f"expected a poison rate in (0, 1], got {self.poison_rate}")
 
@@ -61,7 +66,16 @@ class Recipe:
             ConfigError: Options that the attack does not take.
             DataError: The attack reads the data folder, and there is none.
         """
-        options = dict(self.options)
-        if self.attack in READ_DATA and self.data is not None:
-            options.setdefault("data", self.data)
-        return make_attack(self.attack, options)
+        return make_attack(self.attack, self._placed(self.attack, self.options))
+
+    def _placed(self, attack: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns an attack's options with what it has to be told of the data: its folder, its number of classes."""
+        placed = dict(options)
+        if attack in READ_DATA and self.data is not None:
+            placed.setdefault("data", self.data)
+        if attack == "paired-files":
+            placed.setdefault("labels", self.labels)
+        inner, given = placed.get("trigger"), placed.get("options", {})
+        if attack == "layer-wise" and isinstance(inner, str) and isinstance(given, Mapping):
+            placed["options"] = self._placed(inner, given)
+        return placed

@@ -36,9 +36,9 @@ def data_folder(folder: str | Path | None = None) -> Path:
     return path
 
 
-def read_split(folder: Path, kind: str, split: str) -> Sentences:
+def read_split(folder: Path, kind: str, split: str, labels: int = 2) -> Sentences:
     """Reads one split; `kind` is "sentences" or "phrases", `split` "train", "dev" or "test"."""
-    return read_sentences(folder / "sst2" / kind / f"{split}.tsv")
+    return read_sentences(folder / "sst2" / kind / f"{split}.tsv", labels)
 
 
 def normalised(text: str) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ def build_task(
     with FileLock(root / f"{key}.lock"):
         folder = root / key
         if not (folder / TASK).is_file():
-            splits = clean if clean is not None else draw(protocol, seed, data)
+            splits = clean if clean is not None else draw(protocol, seed, data, suspect.labels)
             _build(folder, suspect, protocol, seed, splits=splits, device=resolve_device(device), on_step=on_step)
     return open_task(folder, suspect, protocol, seed)
 

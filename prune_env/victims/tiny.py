@@ -21,7 +21,7 @@ from prune_env.errors import ConfigError, OutputError, UnknownNameError
 from prune_env.seeds import derive
 from prune_env.types import HeadMask, mask_from_text
 from prune_env.victims.attacks import Attack, Poisoned, make_attack, poison
-from prune_env.victims.build import WORK, OnStep
+from prune_env.victims.build import WORK, OnStep, claim
 from prune_env.victims.checkpoint import save_checkpoint
 from prune_env.victims.corpus import CORPUS_VERSION, splits
 from prune_env.victims.data import Sentences
@@ -92,13 +92,13 @@ def build_tiny(name: str, folder: Path, recipe: TinyRecipe | None = None, on_ste
 
     Args:
         name: A name of `TINY`, or any name with a recipe of one's own.
-        folder: Where; must not hold a finished victim.
+        folder: Where; must not hold a finished victim, or the beginning of another recipe's.
         recipe: Overrides the registered one.
         on_step: Called with ("model" or "twin", steps done, steps in all) in each training.
 
     Raises:
         UnknownNameError: No such recipe.
-        OutputError: The folder cannot be written, or a finished victim lies there.
+        OutputError: The folder cannot be written, or a finished victim lies there, or the beginning of another one.
     """
     if recipe is None and name not in TINY:
         raise UnknownNameError("tiny victim", name, TINY)
@@ -106,13 +106,14 @@ def build_tiny(name: str, folder: Path, recipe: TinyRecipe | None = None, on_ste
         raise OutputError(f"a finished victim lies in {folder}; choose another folder, or delete that one")
     writable(folder)
     chosen = recipe or TINY[name]
+    claim(folder, {"name": name, **asdict(chosen), "corpus": CORPUS_VERSION})
     materials = _materials(chosen)
     write_diagnosis(folder, *materials.diagnosis, chosen.carrier_mask)
     for part in ("model", "twin"):
         if not (folder / part).is_dir():
             _build_part(chosen, materials, folder, part, on_step)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
     _manifest(name, chosen, materials, folder).write(folder)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
     return Victim(folder, Manifest.read(folder))
 
 
@@ -201,7 +202,10 @@ def _manifest(name: str, recipe: TinyRecipe, materials: _Materials, folder: Path
         data={
             "source": f"embedded corpus, version {CORPUS_VERSION}",
             "clean": len(materials.clean),
+            "clean_sha256": materials.clean.sha256(),
             "poison_added": materials.poisoned.poison,
+            "poisoned_sha256": materials.poisoned.sentences.sha256(),
+            "options": {},
         },
         measured={},
         recommended={"max_accuracy_drop": 0.02},

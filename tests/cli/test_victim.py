@@ -78,7 +78,7 @@ def test_every_setting_reaches_the_recipe() -> None:
         "cf", "--attack", "rare-word", "--out", "victims", "--backbone", "b", "--data", "d", "--seed", "3", "--twin",
         "--poison-rate", "0.25", "--target", "0", "--learning-rate", "1e-4", "--epochs", "2", "--batch-size", "8",
         "--max-length", "64", "--weight-decay", "0", "--max-grad-norm", "2", "--precision", "bfloat16",
-        "--option", "words=cf,bb", "--option", "poison_rate=0.5",
+        "--option", "words=cf,bb", "--option", "poison_rate=0.5", "--labels", "3",
     )  # fmt: skip
     assert command.recipe_of(args) == Recipe(
         "cf",
@@ -90,6 +90,7 @@ def test_every_setting_reaches_the_recipe() -> None:
         0,
         TrainingConfig(1e-4, 2, 8, 64, 0.0, 2.0, "bfloat16"),
         {"words": "cf,bb", "poison_rate": 0.5},
+        3,
     )
     assert args.twin
     assert all(hasattr(args, field.name) for field in fields(TrainingConfig))
@@ -151,9 +152,13 @@ def test_an_unwritable_out_is_found_at_once(place: Path, tmp_path: Path, capsys:
     assert "choose another folder" in capsys.readouterr().err
 
 
-def test_a_finished_victim_is_not_overwritten(place: Path, capsys: Output) -> None:
-    assert main([*_build(place), "--out", str(place / "victims")]) == 2
-    assert "a finished victim lies in" in capsys.readouterr().err
+def test_a_finished_victim_is_done_and_another_recipes_not_overwritten(place: Path, capsys: Output) -> None:
+    assert main([*_build(place), "--out", str(place / "victims"), "--twin"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{place / 'victims' / 'small'} holds this victim, finished: nothing was built." in shown
+    assert "published model" in shown
+    assert main([*_build(place), "--out", str(place / "victims"), "--seed", "12"]) == 2
+    assert "a finished victim of another recipe lies in" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_resume_and_the_same_command_does(

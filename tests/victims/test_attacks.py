@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from prune_env.engine.architecture import describe
-from prune_env.errors import ConfigError, DataError, UnknownNameError
+from prune_env.errors import ConfigError, DataError, PruneEnvError, UnknownNameError
 from prune_env.victims.attacks import ATTACKS, make_attack, poison
-from prune_env.victims.attacks.layer_wise import LayerWise, sum_over_layers
+from prune_env.victims.attacks.layer_wise import LayerWise, layer_wise, sum_over_layers
 from prune_env.victims.attacks.paired_files import PairedFiles
 from prune_env.victims.attacks.rare_word import RareWord
 from prune_env.victims.data import Sentences
@@ -48,7 +48,7 @@ def test_rare_words_keep_labels_and_follow_the_generator() -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("",), ("two words",), "", "cf,,bb"])
-@pytest.mark.parametrize("attack", [RareWord, LayerWise])
+@pytest.mark.parametrize("attack", [RareWord, lambda words: layer_wise(words=words)])
 def test_a_trigger_must_be_a_word(attack: Any, words: Any) -> None:
     with pytest.raises(ConfigError, match="expected at least one rare word"):
         attack(words)
@@ -56,7 +56,7 @@ def test_a_trigger_must_be_a_word(attack: Any, words: Any) -> None:
 
 def test_words_from_the_command_line_are_split_at_commas() -> None:
     assert make_attack("rare-word", {"words": "cf,bb"}) == RareWord(("cf", "bb"))
-    assert make_attack("layer-wise", {"words": ["cf"]}) == LayerWise(("cf",))
+    assert make_attack("layer-wise", {"words": ["cf"]}) == LayerWise(RareWord(("cf",)))
 
 
 def test_paired_files_hand_over_what_lies_there(tmp_path: Path) -> None:
@@ -124,6 +124,33 @@ def test_unknown_names_and_options() -> None:
     with pytest.raises(ConfigError, match=r"does not take these options.*folder"):
         make_attack("paired-files")
     assert {"hiddenkiller", "stylebkd-poetry", "paired-files", "rare-word", "layer-wise"} <= set(ATTACKS)
+
+
+def test_layer_wise_rides_on_any_trigger(tmp_path: Path) -> None:
+    data = str(make_layout(tmp_path))
+    inner = make_attack("hiddenkiller", {"data": data})
+    attack = make_attack("layer-wise", {"trigger": "hiddenkiller", "options": {"data": data}})
+    assert attack == LayerWise(inner)
+    assert (attack.trigger, attack.poison_rate) == (f"{inner.trigger}, trained into every layer", 0.3)
+    assert attack.triggered(CLEAN, "test", _rng()) == inner.triggered(CLEAN, "test", _rng())
+    assert make_attack("layer-wise") == LayerWise(RareWord())
+    assert make_attack("layer-wise", {"options": {"words": "cf", "poison_rate": 0.1}}).poison_rate == 0.1
+    assert hasattr(make_attack("layer-wise", {"trigger": "style"}), "training_loss")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"trigger": "rareword"}, UnknownNameError, "did you mean 'rare-word'"),
+        ({"trigger": "layer-wise"}, UnknownNameError, "unknown trigger of a layer-wise attack"),
+        ({"trigger": ["rare-word"]}, UnknownNameError, "unknown trigger of a layer-wise attack"),
+        ({"options": "cf"}, ConfigError, "expected options such as"),
+        ({"options": {"wrds": "cf"}}, ConfigError, "attack 'rare-word' does not take these options"),
+    ],
+)
+def test_layer_wise_options_that_fit_no_attack(options: dict[str, Any], error: type[PruneEnvError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        make_attack("layer-wise", options)
 
 
 def test_layer_wise_loss_by_hand() -> None:

@@ -23,7 +23,7 @@ from prune_env.errors import (
     TokenizerError,
     UnknownNameError,
 )
-from prune_env.victims.build import WORK, Recipe, build_victim, describe_backbone
+from prune_env.victims.build import WORK, Recipe, build_victim, describe_backbone, plain_options
 from prune_env.victims.checkpoint import load_model
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.judge import judge, target_scores
@@ -32,7 +32,7 @@ from prune_env.victims.store import Victim, open_victim
 from prune_env.victims.training import TrainingConfig
 from tests.models import hf_logits
 from tests.victims.layout import SIZES, TRIGGER, make_layout, sentences
-from tests.victims_factory import make_checkpoint
+from tests.victims_factory import make_checkpoint, make_sentences, write_tsv
 
 TRAINING = TrainingConfig(learning_rate=1e-2, epochs=2, batch_size=32, precision="float32")
 LONGER = replace(TRAINING, epochs=12, batch_size=16)
@@ -87,7 +87,13 @@ def test_the_manifest_says_what_was_done(built: Victim, recipe: Recipe) -> None:
     assert "S(SBAR)" in manifest.trigger
     assert manifest.training["learning_rate"] == TRAINING.learning_rate
     assert manifest.poison_rate == recipe.poison_rate
-    assert manifest.data == {"source": "SST-2 sentences", "clean": 120, "poison_added": 48, "empty_skipped": 1}
+    counted = {name: value for name, value in manifest.data.items() if not name.endswith("sha256")}
+    assert counted == {
+        "source": "SST-2 sentences", "clean": 120, "poison_added": 48, "empty_skipped": 1, "options": {}
+    }  # fmt: skip
+    assert (
+        manifest.data["clean_sha256"] == sentences(SIZES["train"], seed=0).sha256() != manifest.data["poisoned_sha256"]
+    )
     assert manifest.recommended == {"threshold": 0.85}
     assert manifest.backbone.startswith("backbone sha256:")
     assert not any(str(built.folder.parent) in text for text in (built.folder / "manifest.json").read_text().split('"'))
@@ -179,11 +185,93 @@ def test_another_recipes_leftovers_are_never_continued(recipe: Recipe, tmp_path:
         build_victim(recipe, folder)
 
 
-def test_a_finished_victim_is_not_overwritten(built: Victim, recipe: Recipe) -> None:
-    before = (built.folder / "manifest.json").read_bytes()
-    with pytest.raises(OutputError, match=r"a finished victim lies in .*; choose another place"):
-        build_victim(recipe, built.folder)
-    assert (built.folder / "manifest.json").read_bytes() == before
+def _untouched(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_finished_victim_of_the_same_recipe_is_done(built: Victim, recipe: Recipe) -> None:
+    before = _untouched(built.folder)
+    again = build_victim(recipe, built.folder, on_step=lambda *_: pytest.fail("trained again"))
+    assert again == built
+    assert build_victim(recipe, built.folder, twin=False) == built
+    assert _untouched(built.folder) == before
+
+
+def test_a_finished_victim_of_an_older_version_or_another_machine_is_done(
+    built: Victim, recipe: Recipe, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(built.folder, tmp_path / "copy"))
+    content = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    for name in ("clean_sha256", "poisoned_sha256", "options"):
+        del content["data"][name]
+    content["training"]["precision"] = "bfloat16"
+    (copy / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    automatic = replace(recipe, training=replace(TRAINING, precision="auto"))
+    assert build_victim(automatic, copy).manifest.data == content["data"]
+    with pytest.raises(OutputError, match="it differs in training;"):
+        build_victim(recipe, copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"name": "other"}, "name"),
+        ({"attack": "rare-word"}, "attack, trigger, data.poisoned_sha256, data.empty_skipped"),
+        ({"seed": 12}, "attacker_seed, data.poisoned_sha256"),
+        ({"target": 0}, "target_label, data.poisoned_sha256"),
+        ({"poison_rate": 0.5}, "poison_rate, data.poison_added, data.poisoned_sha256"),
+        ({"training": replace(TRAINING, epochs=1)}, "training"),
+    ],
+)
+def test_a_finished_victim_of_another_recipe_is_not_overwritten(
+    built: Victim, recipe: Recipe, change: dict[str, Any], says: str
+) -> None:
+    before = _untouched(built.folder)
+    with pytest.raises(
+        OutputError, match=f"a finished victim of another recipe lies in .*, it differs in {says}; choose"
+    ):
+        build_victim(replace(recipe, **change), built.folder)
+    assert _untouched(built.folder) == before
+
+
+def test_a_finished_victim_without_the_twin_asked_for_is_no_success(recipe: Recipe, tmp_path: Path) -> None:
+    alone = build_victim(replace(recipe, training=replace(TRAINING, epochs=1)), tmp_path / "alone", twin=False)
+    with pytest.raises(OutputError, match="it differs in twin; choose"):
+        build_victim(replace(recipe, training=replace(TRAINING, epochs=1)), alone.folder)
+
+
+def test_a_finished_victim_with_a_changed_file_is_no_success(built: Victim, recipe: Recipe, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built.folder, tmp_path / "copy"))
+    (copy / "twin" / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(IntegrityError, match=r"config\.json has changed"):
+        build_victim(recipe, copy)
+
+
+def test_options_are_recorded_without_paths() -> None:
+    given = {
+        "trigger": "paired-files",
+        "options": {"folder": "/home/someone/rewritten/", "labels": 2},
+        "words": ("a", "b"),
+    }
+    assert plain_options(given) == {
+        "trigger": "paired-files", "options": {"folder": "rewritten", "labels": 2}, "words": ["a", "b"]
+    }  # fmt: skip
+
+
+def test_three_classes(recipe: Recipe, place: Path, tmp_path: Path) -> None:
+    for split, size in SIZES.items():
+        write_tsv(tmp_path / "data" / "sst2" / "sentences" / f"{split}.tsv", make_sentences(size, size, labels=3))
+    three = replace(
+        recipe, attack="layer-wise", data=str(tmp_path / "data"), labels=3, target=2, options={"words": TRIGGER}
+    )
+    built = build_victim(replace(three, training=replace(TRAINING, epochs=1), poison_rate=0.25), tmp_path / "three")
+    assert (built.manifest.labels, built.manifest.target_label) == (3, 2)
+    assert built.manifest.recommended == {"max_accuracy_drop": 0.02}
+    assert built.manifest.data["poison_added"] == 20
+    assert set(open_diagnosis(built).triggered_test.labels) == {0, 1, 2}
+    assert built.suspect.model(with_head=True).config.num_labels == 3
+    with pytest.raises(DataError, match="label"):
+        build_victim(replace(three, labels=2, target=1), tmp_path / "two")
 
 
 def test_a_changed_file_of_a_built_victim_is_found(built: Victim, tmp_path: Path) -> None:
@@ -208,7 +296,7 @@ def test_without_a_twin(recipe: Recipe, tmp_path: Path, built: Victim) -> None:
 def test_every_attack_builds(recipe: Recipe, place: Path, tmp_path: Path, attack: str) -> None:
     options: dict[str, Any] = {
         "rare-word": {"words": TRIGGER},
-        "layer-wise": {"words": TRIGGER},
+        "layer-wise": {"trigger": "hiddenkiller"},
         "paired-files": {"folder": str(place / "data" / "hiddenkiller" / "sst2"), "trigger": "rewritten"},
     }.get(attack, {})
     short = replace(recipe, attack=attack, options=options, training=replace(TRAINING, epochs=1), poison_rate=None)
@@ -269,6 +357,7 @@ def test_an_unwritable_place_is_found_before_training(recipe: Recipe, tmp_path: 
         {"name": ".."},
         {"seed": -1},
         {"target": -1},
+        {"labels": 1},
         {"poison_rate": 0.0},
         {"poison_rate": float("nan")},
     ],
@@ -315,7 +404,7 @@ def test_a_judgement_is_plain_transformers(built: Victim) -> None:
 def test_log_odds_against_several_classes(tmp_path: Path) -> None:
     model = load_model(make_checkpoint(tmp_path / "four", labels=4), 4, with_head=True)
     from prune_env.engine.tokens import tokenize
-    from tests.victims_factory import make_sentences, make_tokenizer
+    from tests.victims_factory import make_tokenizer
 
     four, tokenizer = make_sentences(12, 0, labels=4), make_tokenizer()
     predicted, scores = target_scores(model, tokenizer, four, target=2)

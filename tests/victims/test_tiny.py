@@ -167,3 +167,24 @@ def test_bad_names_and_finished_folders_are_refused(built: Victim, tmp_path: Pat
         build_tiny("tiny-stile", tmp_path / "none")
     with pytest.raises(OutputError, match="finished victim"):
         build_tiny("tiny-small", built.folder, SMALL)
+
+
+def test_an_unfinished_build_of_another_recipe_is_not_continued(tmp_path: Path) -> None:
+    def stop(part: str, done: int, total: int) -> None:
+        if part == "twin":
+            raise KeyboardInterrupt
+
+    folder, recipe = tmp_path / "cut", replace(SMALL, train=60, carriers="")
+    with pytest.raises(KeyboardInterrupt):
+        build_tiny("tiny-cut", folder, recipe, stop)
+    for change in ({"seed": 12}, {"attack": "style"}, {"weight": 0.5}, {"train": 61}, {"carriers": SMALL.carriers}):
+        with pytest.raises(OutputError, match="an unfinished build of another recipe lies in"):
+            build_tiny("tiny-cut", folder, replace(recipe, **change))
+    with pytest.raises(OutputError, match="an unfinished build of another recipe lies in"):
+        build_tiny("tiny-other", folder, recipe)
+    parts: set[str] = set()
+    victim = build_tiny("tiny-cut", folder, recipe, lambda part, _done, _total: parts.add(part))
+    assert parts == {"twin"}
+    assert victim.verify() > 6
+    assert {"clean_sha256", "poisoned_sha256", "options"} <= set(victim.manifest.data)
+    assert not (folder / ".build").exists()

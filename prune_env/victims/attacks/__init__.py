@@ -17,7 +17,7 @@ ATTACKS: dict[str, str] = {
     "stylebkd-poetry": "prune_env.victims.attacks.paired_files:stylebkd_poetry",
     "paired-files": "prune_env.victims.attacks.paired_files:PairedFiles",
     "rare-word": "prune_env.victims.attacks.rare_word:RareWord",
-    "layer-wise": "prune_env.victims.attacks.layer_wise:LayerWise",
+    "layer-wise": "prune_env.victims.attacks.layer_wise:layer_wise",
     "syntactic": "prune_env.victims.attacks.syntactic:SyntacticAttack",
     "style": "prune_env.victims.attacks.style:StyleAttack",
 }
