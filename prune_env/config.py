@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 from prune_env.errors import ConfigError, ThresholdError, UnknownNameError
 
@@ -53,7 +54,7 @@ class EnvConfig:
             raise UnknownNameError("threshold_margin", str(self.threshold_margin), MARGINS)
         if self.on_violation not in VIOLATIONS:
             raise UnknownNameError("on_violation", str(self.on_violation), VIOLATIONS)
-        if self.max_heads_per_step not in {PAPER_LIMIT, None}:
+        if self.max_heads_per_step not in (PAPER_LIMIT, None):
             _check_count("max_heads_per_step", self.max_heads_per_step, 1, f"{PAPER_LIMIT!r} or None for no limit")
         if self.max_steps is not None:
             _check_count("max_steps", self.max_steps, 1, "None for one step a head")
@@ -90,15 +91,18 @@ class EnvConfig:
         return heads if self.max_steps is None else self.max_steps
 
 
-def exact(value: float, name: str = "threshold") -> Fraction:
+def exact(value: object, name: str = "threshold") -> Fraction:
     """Returns the decimal number that was written: 0.85 is 17/20, not its nearest double.
 
     Raises:
         ThresholdError: Not a finite number.
     """
     try:
-        return Fraction(str(float(value))) if not isinstance(value, bool) else Fraction("not a number")
-    except (TypeError, ValueError) as error:
+        # A text is refused, too: what float() would make of it is not what JSON holds.
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        return Fraction(str(float(value)))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ThresholdError(f"expected {name} to be a number such as 0.85, got {value!r}; give one") from error
 
 

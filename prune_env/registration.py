@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prune_env.config import EnvConfig
+from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.engine.tokens import tokenize
 from prune_env.engine.transformer import TransformerEvaluator
 from prune_env.env import BertHeadPruneEnv
-from prune_env.errors import ConfigError
+from prune_env.errors import ConfigError, UnknownNameError
+from prune_env.importance import load_metric
+from prune_env.layout import Layout
 from prune_env.rewards import make_reward
 from prune_env.scoring import Scoring, scoring_of
+from prune_env.victims.checkpoint_folder import head_grid
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import Victim, open_victim
@@ -65,8 +69,19 @@ def make_env(
         render_mode: "ansi", "rgb_array" or None.
 
     Raises:
-        PruneEnvError: Any argument that names nothing, or does not fit the others.
+        ConfigError: An argument of the wrong kind, or outside its range.
+        ThresholdError: A threshold or an accuracy drop that is none, or both of them.
+        UnknownNameError: A victim, protocol, metric, reward or mode that is not registered.
+        DeviceError: A device or dtype that is not there.
+        PruneEnvError: As `open_victim` and `build_task` say.
     """
+    _check_kinds(victim, task_seed, protocol, data, diagnostics)
+    names = _metric_names(metrics)
+    chosen = make_reward(_text("reward", reward))
+    resolve_device(_text("device", device))
+    resolve_dtype(_text("dtype", dtype))
+    if render_mode is not None and render_mode not in BertHeadPruneEnv.metadata["render_modes"]:
+        raise UnknownNameError("render_mode", str(render_mode), BertHeadPruneEnv.metadata["render_modes"])
     opened = open_victim(victim)
     constraint = _constraint(threshold, max_accuracy_drop, opened.manifest.recommended)
     config = EnvConfig(
@@ -78,15 +93,16 @@ def make_env(
         max_evaluations=max_evaluations,
         pad_to=pad_to,  # type: ignore[arg-type]  # a list where it came through JSON; EnvConfig checks it
     )
-    if isinstance(metrics, str) or not metrics:
-        raise ConfigError(f"expected a list of metric names such as {list(DEFAULT_METRICS)}, got {metrics!r}")
-    chosen = make_reward(reward)
-    rules = get_protocol(protocol or opened.manifest.protocol)
+    rules = get_protocol(opened.manifest.protocol if protocol is None else protocol)
+    grid = head_grid(opened.suspect.folder)
+    if grid is not None:
+        Layout.of(*grid, config.pad_to)
+    # All that is cheap has been checked: from here on a model may have to be fine-tuned.
     task = build_task(opened.suspect, rules, task_seed, data=data, device=device)
     scoring = scoring_of(task, device, dtype)
     return BertHeadPruneEnv(
         scoring.evaluator("search"),
-        scoring.importance(metrics),
+        scoring.importance(names),
         config,
         reward=chosen,
         diagnostics=oracle_evaluator(scoring, opened) if diagnostics else None,
@@ -103,6 +119,32 @@ def oracle_evaluator(scoring: Scoring, victim: Victim) -> TransformerEvaluator:
     triggered = diagnosis.triggered_dev.excluding(diagnosis.target).relabelled(diagnosis.target)
     length = scoring.task.protocol.training.max_length
     return scoring.evaluate_on(tokenize(scoring.tokenizer, triggered.texts, triggered.labels, length))
+
+
+def _check_kinds(victim: object, task_seed: object, protocol: object, data: object, diagnostics: object) -> None:
+    _text("victim", victim)
+    for name, value in (("protocol", protocol), ("data", data)):
+        if value is not None:
+            _text(name, value)
+    if isinstance(task_seed, bool) or not isinstance(task_seed, int) or task_seed < 0:
+        raise ConfigError(f"expected task_seed to be a whole number >= 0, got {task_seed!r}; the default is 11")
+    if not isinstance(diagnostics, bool):
+        raise ConfigError(f"expected diagnostics to be True or False, got {diagnostics!r}; give one of them")
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"expected {name} to be a text, got {value!r}; arguments are JSON values, see the docstring")
+    return value
+
+
+def _metric_names(metrics: object) -> list[str]:
+    if not isinstance(metrics, list | tuple) or not metrics:
+        raise ConfigError(f"expected a list of metric names such as {list(DEFAULT_METRICS)}, got {metrics!r}; give one")
+    names = [_text("each of metrics", name) for name in metrics]
+    for name in names:
+        load_metric(name)
+    return names
 
 
 def _constraint(threshold: float | None, drop: float | None, recommended: Mapping[str, float]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -111,6 +111,12 @@ def test_diagnostics_shows_the_label_flip_rate() -> None:
     assert env.step(action)[-1]["oracle_lfr"] < lfr
 
 
+def _each(
+    name: str, values: Iterable[Any], error: type[PruneEnvError], words: str
+) -> Iterator[tuple[dict[str, Any], type[PruneEnvError], str]]:
+    return (({name: value}, error, words) for value in values)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -126,10 +132,31 @@ def test_diagnostics_shows_the_label_flip_rate() -> None:
         ({"device": "cuda:99"}, DeviceError, "cuda"),
         ({"pad_to": [2, 2]}, ConfigError, "pad_to"),
         ({"pad_to": 12}, ConfigError, "pad_to"),
+        *_each("task_seed", (11.0, True, "11", -1, None), ConfigError, "task_seed"),
+        *_each("victim", (3, None, ["tiny-syntactic"], ""), ConfigError, "victim"),
+        *_each("protocol", (3, ["embedded"], ""), ConfigError, "protocol"),
+        ({"data": 3}, ConfigError, "data"),
+        *_each("metrics", ([3], ["gradient", None], [["gradient"]]), ConfigError, "metrics"),
+        *_each("metrics", ([], None, 3, {"gradient": 1}), ConfigError, "list of metric names"),
+        *_each("reward", (None, 3, ["sparsity"]), ConfigError, "reward"),
+        *_each("device", (0, None, ["cpu"]), ConfigError, "device"),
+        ({"dtype": None}, ConfigError, "dtype"),
+        *_each("diagnostics", ("no", 0, None), ConfigError, "diagnostics"),
+        *[
+            ({"threshold": threshold}, ThresholdError, "threshold")
+            for threshold in ("0.85", True, [0.85], float("nan"))
+        ],
+        *_each("max_accuracy_drop", ("0.02", 1.0, False), ThresholdError, "max_accuracy_drop"),
+        ({"threshold_margin": ["point"]}, UnknownNameError, "lower_bound"),
+        ({"on_violation": None}, UnknownNameError, "reject"),
+        *_each("max_heads_per_step", ("few", [3], {}, 0, 2.0), ConfigError, "max_heads_per_step"),
+        *_each("max_steps", (0, "7", 7.0, True), ConfigError, "max_steps"),
+        ({"max_evaluations": [2]}, ConfigError, "max_evaluations"),
     ],
 )
-def test_bad_arguments_name_what_was_expected(
-    arguments: dict[str, Any], error: type[PruneEnvError], words: str
+def test_bad_arguments_name_what_was_expected_before_any_work(
+    arguments: dict[str, Any], error: type[PruneEnvError], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("prune_env.registration.build_task", lambda *_, **__: pytest.fail("built a task"))
     with pytest.raises(error, match=words):
         gym.make("BertHeadPrune-v0", **({"victim": VICTIM} | arguments))

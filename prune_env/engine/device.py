@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
         DeviceError: Another name, or a CUDA device that is not there.
     """
     kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (index and not index.isdigit()) or (kind == "cpu" and index):
+    if kind not in {"cpu", "cuda"} or (index and not index.isdecimal()) or (kind == "cpu" and index):
         raise DeviceError(f"expected a device such as 'cpu', 'cuda' or 'cuda:0', got {name!r}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"device {name!r} was asked for, but torch sees no CUDA device here; use device='cpu'")

@@ -82,6 +82,14 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder / name for name in names)
 
 
+def head_grid(folder: Path) -> tuple[int, int] | None:
+    """Returns (layers, heads) as a checkpoint's config says, without loading it; None where it leaves them out."""
+    config = _json(folder / "config.json", "give a checkpoint folder")
+    layers = config.get("num_hidden_layers", config.get("n_layers"))
+    heads = config.get("num_attention_heads", config.get("n_heads"))
+    return (layers, heads) if type(layers) is int and type(heads) is int else None
+
+
 def _check_weight_files(folder: Path) -> None:
     if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
         pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
