@@ -18,6 +18,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from prune_env.baselines.noise import Noise
 from prune_env.baselines.reading import reading
 from prune_env.baselines.summary import REFERENCE, Row, Spread, rate_text, summarise
 from prune_env.errors import OutputError, PruneEnvError, RecordError
@@ -34,8 +35,12 @@ COLUMNS = (
     "method", "rate", "heads kept", "evaluations", "ACC", "LFR", "AUC", "floor", "above floor", "removed", "seconds",
 )  # fmt: skip
 
+ONE_SEED = "°"
+"""Marks noise over sentences where one seed has none over seeds."""
+
 LEGEND = (
-    "Percent; mean ± standard deviation over seeds; in brackets 95 % intervals over test sentences (paired bootstrap "
+    f"Percent; mean ± standard deviation over seeds, or, marked {ONE_SEED}, one seed's standard error over test "
+    "sentences (AUC: DeLong); in brackets 95 % intervals over test sentences (paired bootstrap "
     "of the mean over seeds). Removed is blank where ft's LFR is not above its floor beyond noise."
 )
 
@@ -86,14 +91,18 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     names = [field.name for field in fields(Row) if field.name != "excess"]
     objects = []
     for row in rows:
-        values = {name: getattr(row, name) for name in names}
-        plain = {
-            name: asdict(value) if isinstance(value, Spread | Interval) else value for name, value in values.items()
-        }
-        objects.append(
-            {**plain, "seeds": list(row.seeds), "excess_by_seed": {str(k): v for k, v in row.by_seed.items()}}
-        )
+        values = {name: _plain(getattr(row, name)) for name in names}
+        objects.append({**values, "excess_by_seed": {str(seed): value for seed, value in row.by_seed.items()}})
     return objects
+
+
+def _plain(value: Any) -> Any:
+    """Returns a row's field as JSON values."""
+    if isinstance(value, Spread | Interval | Noise):
+        return asdict(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def update_readme(readme: Path, records: Iterable[Record]) -> bool:
@@ -161,10 +170,10 @@ def _cells(group: Sequence[Row]) -> list[tuple[str, ...]]:
             rate_text(row.learning_rate),
             _count(row.heads_kept, row.heads),
             _count(row.evaluations),
-            _percent(row.acc),
-            _percent(row.lfr),
-            _percent(row.auc),
-            "" if row.floor is None else _percent(row.floor),
+            _percent(row.acc, row.noise["acc"]),
+            _percent(row.lfr, row.noise["lfr"]),
+            _percent(row.auc, row.noise["auc"]),
+            "" if row.floor is None else _percent(row.floor, row.noise["floor"]),
             _interval(row.above_floor),
             "reference" if row.method == REFERENCE else _interval(row.removed),
             _count(row.seconds),
@@ -181,8 +190,10 @@ def _name(row: Row, ambiguous: bool, seeds: int) -> str:
     return f"{row.method} ({', '.join(notes)})" if notes else row.method
 
 
-def _percent(spread: Spread) -> str:
-    return f"{100 * spread.mean:.1f}" + ("" if spread.sd is None else f" ± {100 * spread.sd:.1f}")
+def _percent(spread: Spread, noise: Noise) -> str:
+    """Writes a mean with its standard deviation over seeds; of one seed, with the marked standard error."""
+    beside = f"{100 * noise.error:.1f}{ONE_SEED}" if spread.sd is None else f"{100 * spread.sd:.1f}"
+    return f"{100 * spread.mean:.1f} ± {beside}"
 
 
 def _count(spread: Spread, total: int | None = None) -> str:

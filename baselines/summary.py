@@ -1,23 +1,26 @@
 """From records to rows: means over seeds, the matched floor, what was removed, each with its noise.
 
-An interval is a paired bootstrap over the triggered test sentences: it covers which sentences happened to be in the
-test set, on the models that were trained. It does not cover the noise of fine-tuning, which only more seeds show: that
-is the standard deviation over seeds, beside each mean.
+Two kinds of noise stand beside a mean. The standard deviation over seeds shows how fine-tuning and drawing data vary;
+it needs several seeds. `noise`, and the intervals of differences, cover which sentences happened to be in the test set,
+on the models that were trained: a bootstrap over sentences for ACC, LFR and floor, paired where two models are
+compared, and DeLong's standard error for AUC (see `prune_env.baselines.noise`). Neither covers the other.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prune_env.baselines.noise import Noise, Spread, noises
 from prune_env.errors import RecordError
 from prune_env.methods import METHODS
 from prune_env.metrics import Interval, paired_bootstrap, removal_fraction
 from prune_env.records import Record, bits_from_text, cell_key, only
+
+__all__ = ["CONTROLS", "REFERENCE", "Row", "Spread", "compare", "rate_text", "removal", "summarise"]
 
 REFERENCE = "ft"
 """The method against which removal is measured, at the same rate, data, epochs and seeds."""
@@ -27,20 +30,6 @@ CONTROLS = ("random", "random-balanced")
 
 Flips = dict[int, NDArray[np.float64]]
 """Seed -> one value a triggered non-target sentence, (M,)."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean over seeds and their standard deviation (n - 1); None for a single seed."""
-
-    mean: float
-    sd: float | None
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Summarises at least one value."""
-        found = list(values)
-        return cls(statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -69,6 +58,8 @@ class Row:
         against_ft: LFR - LFR of plain fine-tuning at the same rate, over the seeds that have both; None for it itself.
         removed: (LFR of ft - LFR) / (LFR of ft - floor of ft), over the seeds that have all; None where there is
             nothing to remove beyond noise, and for ft itself.
+        acc_by_class: Each class's recall on the clean test.
+        noise: Over sentences, of the means "acc", "lfr", "auc" and, with a twin, "floor".
         excess: What compares rows: by seed, each sentence's flip minus the twin's (plain flips without a twin).
     """
 
@@ -92,6 +83,8 @@ class Row:
     above_floor: Interval | None
     against_ft: Interval | None
     removed: Interval | None
+    acc_by_class: dict[str, Spread]
+    noise: dict[str, Noise]
     excess: Flips = field(compare=False, repr=False)
 
     @property
@@ -168,6 +161,11 @@ def _row(group: list[Record], cells: dict[str, Record], bootstrap_seed: int) -> 
         seconds=spread("seconds"),
         floor=Spread.of(record.lfr for record in floors) if floors else None,
         above_floor=_paired(_mean(excess, list(excess)), 0.0, bootstrap_seed) if floors else None,
+        acc_by_class={
+            name: Spread.of(record.acc_by_class[name] for record in group if name in record.acc_by_class)
+            for name in sorted({name for record in group for name in record.acc_by_class})
+        },
+        noise=noises(group, floors, bootstrap_seed),
         excess=excess,
         **_against_reference(group, flips, cells, bootstrap_seed),
     )

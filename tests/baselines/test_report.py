@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,10 +181,44 @@ def test_markdown_has_percent_and_noise_in_brackets() -> None:
     lines = markdown_table(summarise(GOLDEN)).splitlines()
     assert lines[0] == "**alpha (attack hiddenkiller, protocol phrases-15k, seed 11)**"
     assert lines[2] == f"| {' | '.join(COLUMNS)} |"
-    assert lines[4] == "| ft | 2e-5 | 4/4 | 0 | 90.0 | 100.0 | 50.0 | 0.0 | 100.0 [100.0, 100.0] | reference | 1 |"
-    assert lines[5] == (
-        "| gradient | 2e-5 | 2/4 | 0 | 80.0 | 50.0 | 50.0 | 25.0 | 25.0 [0.0, 75.0] | 50.0 [0.0, 100.0] | 10 |"
+    assert lines[4] == (
+        "| ft | 2e-5 | 4/4 | 0 | 90.0 ± 50.0° | 100.0 ± 0.0° | 50.0 ± 2.0° | 0.0 ± 0.0° | 100.0 [100.0, 100.0] "
+        "| reference | 1 |"
     )
+    assert lines[5] == (
+        "| gradient | 2e-5 | 2/4 | 0 | 80.0 ± 50.0° | 50.0 ± 28.9° | 50.0 ± 2.0° | 25.0 ± 25.0° | 25.0 [0.0, 75.0] "
+        "| 50.0 [0.0, 100.0] | 10 |"
+    )
+    assert "marked °, one seed's standard error over test sentences" in lines[-1]
+
+
+def test_noise_over_sentences_by_hand() -> None:
+    gradient = row([*GOLDEN, *pair("gradient", ALL, NONE, seed=12, auc=0.6, auc_sd=0.04)], "gradient")
+    # Sentence by sentence over both seeds: 1, 1, .5, .5 (LFR), .5, 0, 0, 0 (floor).
+    assert gradient.noise["lfr"].error == pytest.approx(math.sqrt(1 / 12) / 2)
+    assert gradient.noise["lfr"].interval == Interval(0.75, 0.5, 1.0)
+    assert gradient.noise["floor"].error == pytest.approx(0.125)
+    assert gradient.noise["floor"].interval.value == 0.125
+    assert gradient.noise["acc"].error == pytest.approx(0.5)
+    assert gradient.noise["auc"].error == pytest.approx(0.03)
+    assert gradient.noise["auc"].interval.low == pytest.approx(0.55 - 1.959964 * 0.03)
+    assert "floor" not in row([make_record("ft", ALL)], "ft").noise
+
+
+def test_an_interval_of_auc_stays_a_rate() -> None:
+    interval = row([make_record("ft", ALL, auc=0.99, auc_sd=0.1)], "ft").noise["auc"].interval
+    assert (interval.high, interval.value) == (1.0, 0.99)
+
+
+def test_classes_are_averaged_over_seeds() -> None:
+    records = [make_record(acc_by_class={"0": one, "1": 0.5}, seed=seed) for seed, one in ((11, 0.8), (12, 0.6))]
+    assert row(records, "ft").acc_by_class["0"].mean == pytest.approx(0.7)
+    assert row(records, "ft").acc_by_class["1"] == Spread(0.5, 0.0)
+
+
+def test_clean_sentences_have_to_be_the_same_too() -> None:
+    with pytest.raises(RecordError, match="same sentences"):
+        summarise([make_record(), make_record(seed=12, correct="3:a0")])
 
 
 def test_markdown_has_standard_deviations() -> None:
@@ -227,6 +262,9 @@ def test_json_is_plain() -> None:
     assert gradient["seeds"] == [11]
     assert gradient["excess_by_seed"] == {"11": 0.25}
     assert "excess" not in gradient
+    assert gradient["acc_by_class"] == {"0": {"mean": 0.9, "sd": None}, "1": {"mean": 0.9, "sd": None}}
+    assert gradient["noise"]["lfr"]["interval"] == {"value": 0.5, "low": 0.0, "high": 1.0}
+    assert set(gradient["noise"]) == {"acc", "lfr", "auc", "floor"}
 
 
 @pytest.mark.parametrize(("rate", "text"), [(2e-5, "2e-5"), (1e-4, "1e-4"), (1.5e-3, "1.5e-3"), (0.5, "5e-1")])
