@@ -84,11 +84,16 @@ class EnvConfig:
             return heads
         if isinstance(self.max_heads_per_step, int):
             return self.max_heads_per_step
-        return max(2, round(Fraction(10 * heads, 144)))
+        return paper_limit(heads)
 
     def steps(self, heads: int) -> int:
         """Returns the steps until truncation for a model with this many heads in all."""
         return heads if self.max_steps is None else self.max_steps
+
+
+def paper_limit(heads: int) -> int:
+    """Returns the paper's group, 10 of 144 heads, scaled to a model with this many heads in all and at least 2."""
+    return max(2, round(Fraction(10 * heads, 144)))
 
 
 def exact(value: object, name: str = "threshold") -> Fraction:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from prune_env.config import paper_limit
 from prune_env.observation import Observation
 
 Action = NDArray[np.int8]
@@ -57,4 +58,4 @@ def prune(observation: Observation, slots: Iterable[int], stop: bool = False) ->
 
 def group_size(observation: Observation) -> int:
     """Returns the paper's group, 10 of 144 heads, scaled to the model and at least 2."""
-    return max(2, round(10 * int(observation["valid"].sum()) / 144))
+    return paper_limit(int(observation["valid"].sum()))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from prune_env.config import MARGINS
 from prune_env.errors import ThresholdError, UnknownNameError
 
 CONFIDENCE = 0.95
@@ -47,7 +48,7 @@ class Threshold:
         if margin == "point":
             return cls(required=math.ceil(value * sentences), sentences=sentences, accuracy=float(value))
         if margin != "lower_bound":
-            raise UnknownNameError("threshold_margin", margin, ("point", "lower_bound"))
+            raise UnknownNameError("threshold_margin", margin, MARGINS)
         required = required_by_lower_bound(value, sentences)
         return cls(required=required, sentences=sentences, accuracy=required / sentences)
 

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from prune_env import __version__
 from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameError
@@ -23,6 +23,14 @@ examples:
   prune-env victim list
   prune-env COMMAND --help
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the arguments, without the usage; subcommands are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with the code of a user's error."""
+        self.exit(_USAGE_ERROR, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 class Command(Protocol):
@@ -85,7 +93,7 @@ def _load(name: str) -> Command:
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     """Builds the parser of these commands: only the one asked for, since each imports its own libraries."""
     style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="prune-env",
         description="Prune attention heads of backdoored text classifiers, and measure what it removes.",
         epilog=_EPILOG,

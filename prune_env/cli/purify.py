@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from prune_env.cli.arguments import add_constraint, constraint_of, empty_folder
+from prune_env.cli.terminal import progress
 from prune_env.errors import ConfigError, InterruptedRunError
 from prune_env.victims.training_config import TrainingConfig
 
@@ -23,6 +23,8 @@ examples:
   prune-env purify --model downloads/sentiment-bert --train train.tsv --valid valid.tsv --method gradient --out purified
   prune-env purify --model owner/model-id --train train.csv --valid valid.csv --max-accuracy-drop 0.05 --out purified
 Files need a header with a text column (sentence, text) and a label column (label), classes from 0.
+A copy of both files' sentences is kept with the scoring model in the cache folder (PRUNE_ENV_CACHE), unencrypted;
+delete its folder `tasks` when the data must not stay there.
 """
 
 
@@ -51,12 +53,9 @@ def run(args: argparse.Namespace) -> int:
 
     order = _order(args)
     empty_folder(args.out)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
     console = Console()
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with progress() as bar:
             shown = bar.add_task("reading model and data", total=None)
 
             def report(stage: str, done: int, total: int) -> None:

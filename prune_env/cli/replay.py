@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from prune_env.cli.terminal import progress
 
 if TYPE_CHECKING:
     from prune_env.replay import Replay
@@ -48,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     resolve_device(args.device)
     records = load(args.records)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress(to_go=False) as bar:
         shown = bar.add_task("records", total=len(records))
 
         def report(label: str, done: int, _total: int) -> None:

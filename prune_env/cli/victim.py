@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from prune_env.cli.terminal import console
 from prune_env.errors import ConfigError, InterruptedRunError, ReplayMismatchError
 from prune_env.victims.attacks import ATTACKS
 from prune_env.victims.recipe import Recipe
@@ -153,7 +154,7 @@ def _option(text: str) -> tuple[str, Any]:
 def _build(args: argparse.Namespace) -> None:
     recipe = recipe_of(args)
     folder = args.out / recipe.name
-    from prune_env.cli.victim_tables import console, victim_table
+    from prune_env.cli.victim_tables import victim_table
     from prune_env.victims.build import WORK, build_victim
     from prune_env.victims.manifest import MANIFEST
 
@@ -167,21 +168,21 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
-    from prune_env.cli.victim_tables import console, victims_table
+    from prune_env.cli.victim_tables import victims_table
     from prune_env.victims.store import victim_folders
 
     console().print(victims_table(victim_folders(args.folder)))
 
 
 def _info(args: argparse.Namespace) -> None:
-    from prune_env.cli.victim_tables import console, victim_table
+    from prune_env.cli.victim_tables import victim_table
     from prune_env.victims.store import open_victim
 
     console().print(victim_table(open_victim(args.victim)))
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from prune_env.cli.victim_tables import console, rates_table
+    from prune_env.cli.victim_tables import rates_table
     from prune_env.victims.measure import remeasure
     from prune_env.victims.store import open_victim
 
@@ -202,7 +203,7 @@ def _verify(args: argparse.Namespace) -> None:
 
 
 def _task(args: argparse.Namespace) -> None:
-    from prune_env.cli.victim_tables import console, pairs_table
+    from prune_env.cli.victim_tables import pairs_table
     from prune_env.victims.protocols import get_protocol
     from prune_env.victims.store import open_victim
     from prune_env.victims.task import build_task

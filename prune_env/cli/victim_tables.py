@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,9 +12,6 @@ from prune_env.errors import PruneEnvError
 from prune_env.victims.manifest import Manifest
 from prune_env.victims.measure import Remeasured
 from prune_env.victims.store import ASSETS, Victim
-
-LOG_WIDTH = 120
-"""Columns of a table that is written to a file or a pipe."""
 
 
 def victims_table(folders: list[Path]) -> Table:
@@ -50,7 +46,9 @@ def victim_table(victim: Victim) -> Table:
         "attack": f"{manifest.attack}{synthetic}: {manifest.trigger}",
         "poison": f"{manifest.poison_rate:.0%} of the non-target sentences, relabelled as {manifest.target_label}",
         "backbone": f"{manifest.backbone}; {manifest.labels} labels",
-        "data": _settings(manifest.data),
+        "data": _settings(
+            {key: value for key, value in manifest.data.items() if not key.endswith("_sha256") and value != {}}
+        ),
         "training": _settings(manifest.training),
         "attacker's seed": str(manifest.attacker_seed),
         "published model": _rates(measured, ""),
@@ -81,12 +79,6 @@ def pairs_table(pairs: dict[str, str]) -> Table:
     for name, text in pairs.items():
         table.add_row(escape(name), escape(text))
     return table
-
-
-def console() -> Console:
-    """Returns the console of the output stream, wide enough for tables where that is no terminal."""
-    found = Console()
-    return found if found.is_terminal else Console(width=LOG_WIDTH)
 
 
 def _rates(measured: dict[str, float], prefix: str) -> str:

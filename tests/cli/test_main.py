@@ -85,6 +85,27 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
     assert "unknown command 'bnch': did you mean 'bench'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "program_name"),
+    [
+        (["planted", "--code", "many"], "prune-env planted"),
+        (["planted", "--cude", "1"], "prune-env"),
+        ([], "prune-env"),
+        (["--verison"], "prune-env"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], program_name: str
+) -> None:
+    _plant(monkeypatch)
+    with pytest.raises(SystemExit, match="2"):
+        program.main(arguments)
+    error = capsys.readouterr().err
+    assert error.startswith(f"{program_name}: error: ")
+    assert error.endswith(f"; see {program_name} --help\n")
+    assert error.count("\n") == 1
+
+
 def test_python_m_and_version() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prune_env", "data", "--version"], capture_output=True, text=True, check=False
