@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 OUTSIDE := build/outside
 PLANTED := build/planted
 
-.PHONY: help install demo test check lint types wheel real format clean
+.PHONY: help install demo test check lint types wheel real results format clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -65,6 +65,11 @@ real: $(INSTALLED) ## Build the MiniLM victims from the data in PRUNE_ENV_DATA, 
 	done
 	$(BIN)/prune-env bench --victim runs/victims/hiddenkiller-minilm runs/victims/stylebkd-poetry-minilm \
 	  --data $(PRUNE_ENV_DATA) --methods $(METHODS) --seeds $(SEEDS) --learning-rates 2e-5,1e-4 --out runs/real
+
+results: $(INSTALLED) ## Keep what make real measured: copy its records to baselines/results/, rewrite the README's table
+	mkdir -p baselines/results
+	cp runs/real/records.jsonl baselines/results/minilm.jsonl
+	$(BIN)/python -m prune_env.baselines.report baselines/results --update README.md
 
 format: $(INSTALLED) ## Format the code and mend what ruff can
 	$(BIN)/ruff format .
