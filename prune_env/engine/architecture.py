@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prune_env.errors import UnsupportedModelError
+from prune_env.errors import CheckpointError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -146,6 +146,7 @@ def describe(model: PreTrainedModel) -> Architecture:
 
     Raises:
         UnsupportedModelError: Any other model, a decoder, or a classifier with fewer than two labels.
+        CheckpointError: RoBERTa without a padding token in its config.
     """
     for parent in type(model).__mro__:
         if parent.__name__ in _DESCRIBERS:
@@ -176,13 +177,19 @@ def _bert(model: PreTrainedModel) -> Architecture:
 
 def _roberta(model: PreTrainedModel) -> Architecture:
     """Describes RoBERTa: positions start after the padding index, the head drops its input too."""
+    padding = model.config.pad_token_id
+    if type(padding) is not int or padding < 0:
+        raise CheckpointError(
+            f"expected a RoBERTa config with its pad_token_id, behind which positions are counted, got {padding!r}; "
+            "restore config.json (1 in most models)"
+        )
     classifier = Classifier(
         dense=_part(model, "classifier.dense", nn.Linear),
         activation=torch.tanh,
         output=_part(model, "classifier.out_proj", nn.Linear),
         drops_input=True,
     )
-    return _bert_like(model, "roberta", int(model.config.pad_token_id) + 1, classifier)
+    return _bert_like(model, "roberta", padding + 1, classifier)
 
 
 def _bert_like(model: PreTrainedModel, base: str, first_position: int, classifier: Classifier) -> Architecture:

@@ -35,17 +35,28 @@ __all__ = [
 _LAYER = re.compile(r"(^|\.)layer\.\d+\.")
 
 
+SINGLE_LABEL = "single_label_classification"
+
+
 def load_model(source: str | Path, labels: int = 2, *, with_head: bool = False) -> PreTrainedModel:
     """Loads a sequence-classification model in float32, in eval mode, after checking what it is made of.
 
+    What an encoder lacks behind its layers is drawn with a fixed seed, the same in every call: the head, and BERT's
+    pooler, which some checkpoints (sentence encoders, masked language models) come without. A defender draws the head
+    anew (`fresh_head`), but a pooler that was missing stays as it was drawn here.
+
+    The model classifies one label a sentence, whatever `problem_type` its config names (regression, several labels):
+    it is reset, so that what is saved later is used as what it was fine-tuned for.
+
     Args:
-        source: A checkpoint folder, or a Hugging Face model id. An encoder without a head gets a new one.
+        source: A checkpoint folder, or a Hugging Face model id.
         labels: Number of classes.
         with_head: Whether the checkpoint's own head (BERT's pooler included) is needed: to measure the model as it is.
 
     Raises:
-        CheckpointError: Pickled weights, no safetensors, a foreign architecture, missing, surplus or misshapen
-            weights, or weights that are not finite.
+        CheckpointError: Pickled weights, no safetensors, a foreign architecture, a config with impossible values,
+            missing, surplus or misshapen weights, or weights that are not finite.
+        UnsupportedModelError: A decoder.
     """
     folder = Path(resolve_backbone(str(source)))
     check_folder(folder)
@@ -63,11 +74,15 @@ def load_model(source: str | Path, labels: int = 2, *, with_head: bool = False) 
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
-    except (OSError, ValueError, TypeError, SafetensorError, RuntimeError, KeyError, ImportError) as error:
+    except Exception as error:  # config values of any kind reach the loader's own checks, divisions and assertions
         raise CheckpointError(
-            f"{source} cannot be loaded as a sequence-classification model: {error}; restore or export it again"
+            f"{source} cannot be loaded as a sequence-classification model: {_sentence(error)}; restore or export it "
+            "again"
         ) from error
     _check_weights(model, report, str(source), with_head)
+    describe(model)
+    if model.config.problem_type is not None:
+        model.config.problem_type = SINGLE_LABEL
     model.eval()
     loaded: PreTrainedModel = model
     return loaded
@@ -93,7 +108,7 @@ def load_tokenizer(source: str | Path, model: PreTrainedModel) -> PreTrainedToke
             first = tokenizer("a")["input_ids"][0]
     except Exception as error:
         raise TokenizerError(
-            f"no usable tokenizer in {source}: {error}; put tokenizer.json beside the model"
+            f"no usable tokenizer in {source}: {_sentence(error)}; put tokenizer.json beside the model"
         ) from error
     rows = describe(model).vocabulary
     ids = max(tokenizer.get_vocab().values(), default=0) + 1
@@ -144,6 +159,11 @@ def fresh_head(model: PreTrainedModel, seed: int) -> None:
         for linear in head_modules(model):
             linear.weight.copy_(torch.randn(linear.weight.shape, generator=generator) * spread)
             linear.bias.zero_()
+
+
+def _sentence(error: Exception) -> str:
+    """Returns what a library said, on one line."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from prune_env.errors import CheckpointError, OutputError, TokenizerError
+from prune_env.errors import CheckpointError, OutputError, PruneEnvError, TokenizerError, UnsupportedModelError
 from prune_env.victims import checkpoint_folder
 from prune_env.victims.checkpoint import fresh_head, head_modules, load_model, load_tokenizer, save_checkpoint
 from prune_env.victims.checkpoint_folder import check_folder, resolve_backbone, weight_files
@@ -198,6 +198,69 @@ def test_a_config_of_fewer_layers_or_other_sizes_is_refused(bert: Path) -> None:
     _edit_config(bert, hidden_size=16, num_attention_heads=3)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_model(bert)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": "16"},
+        {"hidden_size": None},
+        {"hidden_size": -16},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": 2.5},
+        {"hidden_dropout_prob": "much"},
+        {"vocab_size": [60]},
+        {"layer_norm_eps": {}},
+        {"hidden_act": "no-such-function"},
+        {"hidden_act": 3},
+        {"pad_token_id": 10**6},
+        {"id2label": 3},
+        {"is_decoder": "perhaps"},
+    ],
+)
+def test_config_values_of_the_wrong_kind_are_one_sentence(bert: Path, change: dict[str, Any]) -> None:
+    _edit_config(bert, **change)
+    with pytest.raises(PruneEnvError, match=r"\S; .*") as caught:
+        load_model(bert)
+    assert isinstance(caught.value, CheckpointError | UnsupportedModelError)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("padding", [None, -1, "1"])
+def test_roberta_counts_positions_behind_its_padding_token(tmp_path: Path, padding: object) -> None:
+    folder = make_checkpoint(tmp_path / "roberta", architecture="roberta")
+    load_model(folder)
+    _edit_config(folder, pad_token_id=padding)
+    with pytest.raises(CheckpointError, match="pad_token_id") as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label_classification", "guessing"])
+def test_another_problem_becomes_single_label_classification(bert: Path, tmp_path: Path, kind: str) -> None:
+    _edit_config(bert, problem_type=kind)
+    loaded = load_model(bert, with_head=True)
+    save_checkpoint(loaded, make_tokenizer(), tmp_path / "saved")
+    assert load_model(tmp_path / "saved").config.problem_type == "single_label_classification"
+    tokens = random_tokens(1)
+    ids, label = torch.tensor(tokens.input_ids[0].tolist())[None], torch.from_numpy(tokens.labels[:1].copy())
+    loss = loaded(input_ids=ids, labels=label).loss
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(hf_logits(loaded, tokens), label))
+
+
+def test_a_checkpoint_that_names_no_problem_keeps_its_config(bert: Path) -> None:
+    assert load_model(bert).config.problem_type is None
+
+
+def test_a_missing_pooler_is_always_the_same_and_no_defenders_business(bert: Path) -> None:
+    _edit_weights(bert, lambda weights: {name: w for name, w in weights.items() if ".pooler." not in name})
+    first, second = load_model(bert), load_model(bert)
+    fresh_head(second, 5)
+    pooler = "bert.pooler.dense.weight"
+    assert torch.equal(first.state_dict()[pooler], second.state_dict()[pooler])
+    assert first.state_dict()[pooler].any()
+    with pytest.raises(CheckpointError, match="2 missing"):
+        load_model(bert, with_head=True)
 
 
 def test_an_encoder_without_its_prefix_is_checked_too(bert: Path) -> None:
