@@ -20,7 +20,7 @@ ORDER = (
     {"importance"},
     {"victims"},
     {"render", "rewards"},
-    {"actions", "dynamics", "env", "layout", "observation", "state", "vector", "wrappers"},
+    {"actions", "dynamics", "env", "layout", "observation", "state", "wrappers"},
     {"methods", "record_form", "records", "rollout", "scripted"},
     {"machine", "scoring", "tensorboard"},
     {"registration"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +41,6 @@ class Judgement:
     flipped: NDArray[np.bool_]
     scores: NDArray[np.float32]
     is_target: NDArray[np.bool_]
-
-    def rates(self) -> dict[str, Any]:
-        """Returns the numbers without the sentences, as JSON values."""
-        by_class = {str(label): value for label, value in self.acc_by_class.items()}
-        return {"acc": self.acc, "acc_by_class": by_class, "lfr": self.lfr, "auc": self.auc}
 
 
 def judge(

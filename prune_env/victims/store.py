@@ -134,14 +134,5 @@ def victim_folders(folder: Path | None = None) -> list[Path]:
     return found + sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
 
 
-def list_victims(folder: Path | None = None) -> list[Victim]:
-    """Returns the victims in `victim_folders`.
-
-    Raises:
-        ManifestError: A folder with a manifest that is none of a victim, or of another schema.
-    """
-    return [Victim(path, Manifest.read(path)) for path in victim_folders(folder)]
-
-
 def _digest(files: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

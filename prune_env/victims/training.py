@@ -25,7 +25,7 @@ from prune_env.engine.architecture import Architecture, describe
 from prune_env.engine.forward import forward
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.errors import ConfigError
-from prune_env.types import HeadMask, check_mask
+from prune_env.types import HeadMask
 from prune_env.victims import training_state
 from prune_env.victims.training_config import PRECISIONS, TrainingConfig, native_bfloat16
 
@@ -38,7 +38,6 @@ __all__ = [
     "cross_entropy",
     "epoch_order",
     "make_batch",
-    "masked_loss",
     "native_bfloat16",
     "train",
 ]
@@ -139,11 +138,6 @@ def train(
         training_state.save(checkpoint, run, model, optimiser, losses)
     model.eval()
     return TrainingLog(tuple(losses), total, len(tokens.labels) * config.epochs, time.perf_counter() - started)
-
-
-def masked_loss(mask: HeadMask, architecture_shape: tuple[int, int]) -> LossFunction:
-    """Returns the plain loss with this mask held, after checking the mask's shape (layers, heads)."""
-    return cross_entropy(check_mask(mask, *architecture_shape))
 
 
 def epoch_order(lengths: NDArray[np.integer], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

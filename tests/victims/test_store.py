@@ -15,7 +15,7 @@ from prune_env.errors import CheckpointError, IntegrityError, ManifestError, Unk
 from prune_env.victims import store
 from prune_env.victims.diagnosis import Diagnosis, open_diagnosis
 from prune_env.victims.manifest import MANIFEST
-from prune_env.victims.store import Suspect, Victim, list_victims, open_victim, victim_folders
+from prune_env.victims.store import Suspect, Victim, open_victim, victim_folders
 from tests.victims_factory import JUDGED, make_checkpoint, make_victim
 
 CARRIERS = np.array([[True, False], [False, False]])
@@ -124,8 +124,8 @@ def test_a_missing_head_is_drawn_for_a_defender_and_missed_by_a_judge(tmp_path: 
 
 
 def test_listing(assets: Path, made: Path, tmp_path: Path) -> None:
-    assert [one.name for one in list_victims()] == ["alpha"]
-    assert [one.folder.name for one in list_victims(made.parent)] == ["tiny-alpha", "alpha"]
+    assert victim_folders() == [assets / "tiny-alpha"]
+    assert victim_folders(made.parent) == [assets / "tiny-alpha", made]
     assert victim_folders(made) == [assets / "tiny-alpha", made]
     assert len(victim_folders(tmp_path)) == 1
     with pytest.raises(ManifestError, match="expected a folder of victims"):

@@ -23,7 +23,6 @@ from prune_env.victims.training import (
     cross_entropy,
     epoch_order,
     make_batch,
-    masked_loss,
     native_bfloat16,
     train,
 )
@@ -210,7 +209,7 @@ def test_a_held_mask_keeps_pruned_columns_at_zero(name: str) -> None:
     model = tiny_model(name)
     apply_mask(model, MASK)
     before = [block.output.weight.detach().clone() for block in describe(model).blocks]
-    train(model, TOKENS, CONFIG, 1, loss=masked_loss(MASK, (2, 3)))
+    train(model, TOKENS, CONFIG, 1, loss=cross_entropy(MASK))
     for layer, block in enumerate(describe(model).blocks):
         columns = block.output.weight.detach().view(block.output.weight.shape[0], 3, -1)
         assert not columns[:, ~MASK[layer]].any()
@@ -235,7 +234,7 @@ def test_what_a_held_mask_prunes_has_no_effect() -> None:
 
 def test_a_mask_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(MaskError, match=r"expected a bool head mask of shape \(2, 3\)"):
-        masked_loss(MASK[:, :2], (2, 3))
+        train(tiny_model("bert"), TOKENS, CONFIG, 1, loss=cross_entropy(MASK[:, :2]))
     with pytest.raises(MaskError, match="keep at least one head"):
         train(tiny_model("bert"), TOKENS, CONFIG, 1, loss=cross_entropy(np.array([[False] * 3, [True] * 3])))
 
