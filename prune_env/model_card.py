@@ -147,6 +147,8 @@ tags:
 | fine-tuned on the clean data, every head kept | {_percent(accuracy["certify_fine_tuned"])} |
 | purified (this model) | {_percent(accuracy["certify_purified"])} |
 
+A copy of these sentences lies with the scoring model in the cache folder of whoever made this; this folder has none.
+
 ## Use
 
 ```python

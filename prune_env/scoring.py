@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from prune_env.engine.device import resolve_device
 from prune_env.engine.precision import deviation
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.engine.transformer import TransformerEvaluator
@@ -20,7 +21,7 @@ from prune_env.victims.task import Task
 IMPORTANCE_SENTENCES = 1000
 """Training sentences, drawn by the task's seed, on which importance is scored."""
 
-_KEPT_TASKS = 8
+_KEPT_TASKS = 3
 """Tasks whose evaluators and metrics a process keeps: environments on the same task share them."""
 
 
@@ -29,7 +30,7 @@ class Scoring:
 
     Attributes:
         task: The defender's task.
-        device: Where masks are evaluated.
+        device: Where masks are evaluated and importance is scored.
         dtype: Arithmetic of the evaluation.
     """
 
@@ -70,6 +71,8 @@ class Scoring:
         missing = [name for name in wanted if name not in self._importance]
         if missing:
             sample = self._sample()
+            # The evaluators hold copies of their own, so that the model may move.
+            self._model.to(resolve_device(self.device))  # type: ignore[arg-type]  # transformers hides the signature
             for name in missing:
                 self._importance[name] = score(name, self._model, sample, seed=derive(self.task.seed, name))
         return {name: self._importance[name] for name in wanted}

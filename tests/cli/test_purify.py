@@ -85,6 +85,7 @@ def test_the_card_says_what_was_done_and_promises_nothing(tmp_path: Path, data: 
     assert "| information used | clean only |" in card
     assert "| seed | 11 |" in card
     assert "torch 2" in card
+    assert "A copy of these sentences lies with the scoring model in the cache folder" in card
 
 
 def test_the_summary_is_for_machines(tmp_path: Path, data: list[str], capsys: Capture) -> None:
