@@ -7,31 +7,30 @@ share their never-poisoned twin, which is purified once and judged on each of th
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
-from multiprocessing.synchronize import Event
+from pathlib import Path
 
-import torch
+from filelock import FileLock, Timeout
 
 from prune_env.baselines.cells import RECORDS, Cell, Settings, build_cell_task, plan, run_cell
+from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
-from prune_env.errors import InterruptedRunError, PruneEnvError
+from prune_env.errors import ConfigError, InterruptedRunError, OutputError, WorkerError
 from prune_env.machine import one_thread
 from prune_env.methods import get_method
 from prune_env.records import Record, read_records
-from prune_env.tensorboard import log_record
+from prune_env.tensorboard import log_missing
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import fingerprint
 from prune_env.victims.store import Victim, open_victim
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,23 @@ def run(grid: Grid, settings: Settings, jobs: int = 1, report: Report | None = N
     Raises:
         PruneEnvError: Bad names or settings, before anything runs; or a cell's failure, after the others are kept.
         InterruptedRunError: Ctrl-C; what was finished is kept.
+        WorkerError: A process was killed; likewise.
+        OutputError: Another benchmark is writing to the same folder.
     """
     victims = checked(grid, settings)
+    with _locked(settings.out):
+        _run_missing(grid, settings, victims, jobs, report)
+        records = grid_records(grid, settings, victims)
+        log_missing(records, read_records(settings.out / RECORDS), settings.out)
+    return records
+
+
+def _run_missing(grid: Grid, settings: Settings, victims: dict[str, Victim], jobs: int, report: Report | None) -> None:
     cells = missing_cells(grid, settings, victims)
     tasks = needed_tasks(cells, victims)
     total, done = len(tasks) + len(cells), 0
     try:
-        for label in _execute((tasks, cells), settings, jobs):
+        for label in _execute(tasks, cells, settings, jobs):
             done += 1
             if report is not None:
                 report(label, done, total)
@@ -95,17 +104,37 @@ def run(grid: Grid, settings: Settings, jobs: int = 1, report: Report | None = N
             "run the same command again to go on"
         ) from None
     except BrokenProcessPool as error:
-        raise InterruptedRunError(
+        raise WorkerError(
             f"a process was killed after {done} of {total} steps, for want of memory perhaps; finished cells are in "
             f"{settings.out / RECORDS}, run the same command again, with fewer jobs"
         ) from error
-    return grid_records(grid, settings, victims)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keeps a second benchmark out of a folder; the system opens the lock of a process that ends, however it does.
+
+    Raises:
+        OutputError: Another one is running there.
+    """
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            f"another benchmark is writing to {out}; wait until it ends, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def checked(grid: Grid, settings: Settings) -> dict[str, Victim]:
-    """Returns the grid's victims by name, after checking all that can be checked before hours of work.
+    """Returns the grid's victims, after checking all that can be checked before hours of work; one twice is kept once.
 
     Raises:
+        ConfigError: Two victims of one name.
         PruneEnvError: An unknown name, a setting out of range, a device or data that is not there, a folder that
             cannot be written.
     """
@@ -113,13 +142,29 @@ def checked(grid: Grid, settings: Settings) -> dict[str, Victim]:
         get_method(method)
     resolve_device(settings.device)
     resolve_dtype(settings.dtype)
-    victims = {name: open_victim(name) for name in grid.victims}
+    victims = _distinct({name: open_victim(name) for name in grid.victims})
     for victim in victims.values():
         fingerprint(settings.protocol_of(victim), settings.data)
         for method, rate in product(grid.methods, grid.learning_rates):
             plan(victim, "victim", Cell((), method, 0, rate), settings)
     writable(settings.out)
     return victims
+
+
+def _distinct(victims: dict[str, Victim]) -> dict[str, Victim]:
+    """Drops a victim that came under a second path, and refuses another one of the same name."""
+    kept: dict[str, str] = {}
+    found = {}
+    for place, victim in victims.items():
+        first = kept.setdefault(victim.name, place)
+        if first == place:
+            found[place] = victim
+        elif victims[first].manifest.sha256 != victim.manifest.sha256:
+            raise ConfigError(
+                f"expected victims of different names, got two called {victim.name!r}: {first} and {place}; bench them "
+                "one at a time with an --out each, or build one under another name"
+            )
+    return found
 
 
 def missing_cells(grid: Grid, settings: Settings, victims: dict[str, Victim]) -> list[Cell]:
@@ -136,13 +181,18 @@ def grid_records(grid: Grid, settings: Settings, victims: dict[str, Victim]) -> 
 
 def _cells(grid: Grid, settings: Settings, victims: dict[str, Victim]) -> list[Cell]:
     groups = twin_groups(victims, settings)
-    return [
+    every = [
         Cell(group, method, seed, rate)
         for seed in grid.seeds
         for rate in grid.learning_rates
         for method in grid.methods
         for group in groups
     ]
+    # A seed named twice, or a rate that is the protocol's own, gives the same records.
+    distinct: dict[frozenset[str], Cell] = {}
+    for cell in every:
+        distinct.setdefault(frozenset(_keys(cell, settings, victims)), cell)
+    return list(distinct.values())
 
 
 def twin_groups(victims: dict[str, Victim], settings: Settings) -> list[tuple[str, ...]]:
@@ -182,83 +232,38 @@ def run_unit(unit: Unit, settings: Settings) -> str:
         if suspect is not None:
             build_cell_task(suspect, victim, unit.seed, settings)
         return f"scoring model of {victim.name} ({unit.role}), seed {unit.seed}"
-    for record in run_cell(unit, settings):
-        log_record(record, settings.out)
+    log_missing(run_cell(unit, settings), read_records(settings.out / RECORDS), settings.out)
     names = ", ".join(open_victim(name).name for name in unit.victims)
     return f"{unit.method} on {names}, seed {unit.seed}"
 
 
-def _execute(stages: Sequence[Sequence[Unit]], settings: Settings, jobs: int) -> Iterator[str]:
-    """Runs one stage after the other and yields each unit's label as it finishes."""
-    widest = max(map(len, stages))
+def _execute(tasks: Sequence[TaskUnit], cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[str]:
+    """Runs the tasks, then the cells that have theirs, and yields each unit's label as it finishes.
+
+    Raises:
+        PruneEnvError: The first unit's that failed, after all others are done.
+    """
+    failed: dict[Unit, BaseException] = {}
+    work = partial(run_unit, settings=settings)
+    widest = max(len(tasks), len(cells))
     if jobs == 1 or widest < 2:
         with one_thread():
-            for stage in stages:
-                yield from _one_by_one(stage, settings)
-        return
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(min(jobs, widest), context, _start_worker, (os.getpid(), stop))
-    try:
-        for stage in stages:
-            yield from _side_by_side(pool, stage, settings)
-    except BaseException:
-        # Ctrl-C: what is under way would take minutes to end by itself, and its records are not written yet.
-        stop.set()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            yield from one_by_one(tasks, work, failed)
+            yield from one_by_one(runnable(cells, failed), work, failed)
+    else:
+        with worker_pool(min(jobs, widest)) as pool:
+            yield from side_by_side(pool, tasks, work, failed)
+            yield from side_by_side(pool, runnable(cells, failed), work, failed)
+    for error in failed.values():
+        raise error
 
 
-def _one_by_one(units: Sequence[Unit], settings: Settings) -> Iterator[str]:
-    """Runs one stage's units in this process; a failure is raised after the others are done."""
-    failures = []
-    for unit in units:
-        try:
-            label = run_unit(unit, settings)
-        except PruneEnvError as error:
-            failures.append(error)
-        else:
-            yield label
-    if failures:
-        raise failures[0]
-
-
-def _side_by_side(pool: ProcessPoolExecutor, units: Sequence[Unit], settings: Settings) -> Iterator[str]:
-    """Runs one stage's units; a failure is raised after the others are done."""
-    with _interrupts_held():
-        futures = [pool.submit(run_unit, unit, settings) for unit in units]
-    failures = []
-    for future in as_completed(futures):
-        error = future.exception()
-        if error is None:
-            yield future.result()
-        else:
-            failures.append(error)
-    if failures:
-        raise failures[0]
-
-
-def _start_worker(parent: int, stop: Event) -> None:
-    """One thread a process, and no orphan that goes on writing after the parent was stopped or killed."""
-    torch.set_num_threads(1)
-
-    def watch() -> None:
-        while not stop.wait(1.0) and os.getppid() == parent:
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Holds Ctrl-C back until the end; processes started in between inherit this and leave it to their parent."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def runnable(cells: Sequence[Cell], failed: Iterable[Unit]) -> list[Cell]:
+    """Returns the cells without the victims whose scoring models failed; a failed twin takes its whole cell along."""
+    lost = {(unit.victim, unit.role, unit.seed) for unit in failed if isinstance(unit, TaskUnit)}
+    left = []
+    for cell in cells:
+        victims = tuple(name for name in cell.victims if (name, "victim", cell.seed) not in lost)
+        if victims and (cell.victims[0], "twin", cell.seed) not in lost:
+            left.append(replace(cell, victims=victims))
+    return left

@@ -85,3 +85,7 @@ class ReplayMismatchError(PruneEnvError):
 
 class InterruptedRunError(PruneEnvError):
     """Ctrl-C during long work; the message says how to resume."""
+
+
+class WorkerError(PruneEnvError):
+    """A process of a benchmark that was killed from outside, for want of memory perhaps."""

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from prune_env.cli.arguments import add_constraint, constraint_of, cores, numbers, split, whole
+from prune_env.cli.terminal import console, progress
 from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,10 +22,7 @@ HELP = "compare methods on victims: a table of ACC and LFR, with records, logs a
 METHODS = ("ft", "random", "gradient", "epsilon-greedy")
 SEEDS = ("11", "12")
 HEAD_MAPS = "head_maps"
-LOG_WIDTH = 120
-"""Columns of a table that is written to a file or a pipe."""
 
-_DAY = 24 * 3600.0
 _EXAMPLES = """\
 examples:
   prune-env bench --out runs/first
@@ -83,12 +78,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("to go"),
-    )  # fmt: skip
-    # The bar goes to the error stream: what is printed on the other one is the result.
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=_DAY, transient=True) as bar:
+    with progress() as bar:
         shown = bar.add_task("tasks and cells", total=None)
 
         def report(label: str, done: int, total: int) -> None:
@@ -129,12 +119,14 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _save_head_maps(records: list[Record], out: Path) -> list[Path]:
     """Draws every mask that prunes something, once for all rates."""
+    from prune_env.records import read_records
     from prune_env.render import save_head_map
-    from prune_env.tensorboard import head_map
+    from prune_env.tensorboard import head_map, names, picture_name
 
+    pictures = names(read_records(out / "records.jsonl"), picture_name)
     paths: dict[Path, Record] = {}
     for record in _masked(records):
-        paths.setdefault(out / HEAD_MAPS / record.victim / f"{record.method}-seed{record.seed}.png", record)
+        paths.setdefault(out / HEAD_MAPS / f"{pictures.get(record.key, picture_name(record))}.png", record)
     return [save_head_map(head_map(record), path) for path, record in paths.items()]
 
 
@@ -147,13 +139,11 @@ def _print(result: Result) -> None:
     from prune_env.render import head_map_text
     from prune_env.tensorboard import FOLDER, head_map
 
-    console, rows, out = Console(), summarise(result.records), result.settings.out
-    if not console.is_terminal:
-        console = Console(width=LOG_WIDTH)
-    console.print(reading(rows), rich_table(rows), sep="\n\n", markup=False, highlight=False)
+    show, rows, out = console().print, summarise(result.records), result.settings.out
+    show(reading(rows), rich_table(rows), sep="\n\n", markup=False, highlight=False)
     for record in _shown(result.records):
-        console.print(f"\n{head_map_text(head_map(record))}", markup=False, highlight=False)
-    console.print(
+        show(f"\n{head_map_text(head_map(record))}", markup=False, highlight=False)
+    show(
         f"\nRecords:     {out / 'records.jsonl'} (check them with `prune-env replay`)\n"
         f"TensorBoard: tensorboard --logdir {out / FOLDER}\n"
         f"Head maps:   {out / HEAD_MAPS} ({len(result.head_maps)} pictures)",

@@ -7,17 +7,29 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from prune_env import defense
 from prune_env.baselines import benchmark, cells
-from prune_env.baselines.benchmark import Grid, run
+from prune_env.baselines.benchmark import Grid, TaskUnit, run, runnable
+from prune_env.baselines.cells import Cell
 from prune_env.defense import Purified, purify
-from prune_env.errors import DataError, DeviceError, InterruptedRunError, OutputError, PruneEnvError, UnknownNameError
+from prune_env.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    InterruptedRunError,
+    OutputError,
+    PruneEnvError,
+    UnknownNameError,
+    WorkerError,
+)
 from prune_env.records import Record, append_record, only, read_records
 from prune_env.tensorboard import run_name
 from prune_env.types import mask_from_text
@@ -122,6 +134,85 @@ def test_a_second_run_does_nothing() -> None:
     assert (world().out / "records.jsonl").read_bytes() == before
 
 
+def test_logs_that_a_kill_lost_are_written_by_the_next_run(tmp_path: Path) -> None:
+    for record in benched():
+        append_record(tmp_path / "records.jsonl", record)
+    run(grid(), world().settings(tmp_path))
+    assert {path.parent for path in (tmp_path / "tensorboard").rglob("events.out.*")} == {
+        tmp_path / "tensorboard" / run_name(record) for record in benched()
+    }
+    assert not list((tmp_path / "tensorboard").rglob(".part-*"))
+
+
+def test_one_victim_under_two_paths_one_seed_twice_and_a_rate_by_two_names_are_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(world().victim("alpha"))
+    twice = grid(victims=(world().victim("alpha"), str(tmp_path / "link")), seeds=(11, 11), learning_rates=(None, 1e-3))
+    settings = world().settings(tmp_path / "out")
+    cells = benchmark.missing_cells(twice, settings, benchmark.checked(twice, settings))
+    assert [(cell.victims, cell.method, cell.seed) for cell in cells] == [
+        ((world().victim("alpha"),), method, 11) for method in METHODS
+    ]
+
+
+def test_two_victims_of_one_name_are_refused(tmp_path: Path) -> None:
+    make_victim(tmp_path / "other", "alpha", seed=9)
+    with pytest.raises(ConfigError, match="got two called 'alpha'"):
+        run(grid(victims=(world().victim("alpha"), str(tmp_path / "other"))), world().settings(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_benchmark_on_one_folder_is_refused(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(OutputError, match="another benchmark is writing to"):
+        run(grid(), world().settings(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(grid(methods=("ft",), learning_rates=(None,)), world().settings(tmp_path), report=fail)
+    with FileLock(tmp_path / ".lock", timeout=0):
+        assert read_records(tmp_path / "records.jsonl") == []
+
+
+def test_a_scoring_model_that_fails_costs_its_victims_cells_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_victim(tmp_path / "gamma", "gamma", seed=4, twin_seed=None)
+    build = cells.build_cell_task
+
+    def sometimes(suspect: Any, victim: Any, seed: int, settings: Any) -> Task:
+        if victim.name == "gamma":
+            raise DataError("planted")
+        return build(suspect, victim, seed, settings)
+
+    monkeypatch.setattr(benchmark, "build_cell_task", sometimes)
+    monkeypatch.setattr(cells, "build_cell_task", sometimes)
+    small = grid(victims=(str(tmp_path / "gamma"), world().victim("alpha")), methods=("ft",), learning_rates=(None,))
+    told = Told()
+    with pytest.raises(DataError, match="planted"):
+        run(small, world().settings(tmp_path), report=told)
+    assert told.labels[-1] == "ft on alpha, seed 11"
+    assert {record.victim for record in read_records(tmp_path / "records.jsonl")} == {"alpha"}
+
+
+def test_victims_that_share_a_twin_fail_apart() -> None:
+    together, other = Cell(("a", "b"), "ft", 11, None), Cell(("a", "b"), "ft", 12, None)
+    lost = TaskUnit("b", "victim", 11)
+    assert runnable([together, other], [lost]) == [replace(together, victims=("a",)), other]
+    assert runnable([together, other], [TaskUnit("a", "twin", 11)]) == [other]
+    assert runnable([together], [lost, TaskUnit("a", "victim", 11)]) == []
+
+
+def test_a_killed_worker_is_no_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any, **__: Any) -> str:
+        raise BrokenProcessPool("killed")
+
+    monkeypatch.setattr(benchmark, "run_unit", killed)
+    with pytest.raises(WorkerError, match=r"a process was killed after 0 of .*with fewer jobs") as caught:
+        run(grid(), world().settings(tmp_path))
+    assert not isinstance(caught.value, InterruptedRunError), "which exits with 130"
+
+
 @pytest.mark.parametrize("torn", [False, True])
 def test_what_is_missing_is_done_again_to_the_bit(tmp_path: Path, torn: bool) -> None:
     lost = one("random")
@@ -200,14 +291,14 @@ def test_another_constraint_is_another_cell(tmp_path: Path) -> None:
 def test_nothing_runs_before_everything_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any, fixed: Any, error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(benchmark, "run_unit", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(benchmark, "run_unit", lambda *_, **__: pytest.fail("ran"))
     with pytest.raises(error):
         run(grid(**changes), replace(world().settings(tmp_path / "out"), **fixed))
     assert not (tmp_path / "out").exists(), "not even the folder is made"
 
 
 def test_an_unwritable_folder_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "run_unit", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(benchmark, "run_unit", lambda *_, **__: pytest.fail("ran"))
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="able to write"):
         run(grid(), world().settings(tmp_path / "file"))
@@ -241,7 +332,8 @@ def start(out: Path) -> subprocess.Popen[str]:
     """Starts a benchmark with two processes in a process of its own."""
     code = f"""
 from pathlib import Path
-from prune_env.baselines.benchmark import Grid, run
+from prune_env.baselines.benchmark import Grid, TaskUnit, run, runnable
+from prune_env.baselines.cells import Cell
 from tests.victims_factory import METHODS, RATES, TinySettings
 if __name__ == "__main__":
     grid = Grid(({world().victim("alpha")!r},), METHODS, (11,), RATES)

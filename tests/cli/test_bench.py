@@ -144,7 +144,7 @@ def test_every_embedded_victim_is_the_default(tmp_path: Path, monkeypatch: pytes
 def test_refuses_before_any_work(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, more: list[str], message: str
 ) -> None:
-    monkeypatch.setattr(benchmark, "run_unit", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(benchmark, "run_unit", lambda *_, **__: pytest.fail("ran"))
     assert command(tmp_path / "out", *more) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
@@ -161,14 +161,14 @@ def test_both_constraints_are_one_too_many(tmp_path: Path, capsys: Capture) -> N
 def test_an_unwritable_folder_is_refused_first(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "run_unit", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(benchmark, "run_unit", lambda *_, **__: pytest.fail("ran"))
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert command(tmp_path / "file" / "out") == 2
     assert "able to write" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> str:
+    def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(benchmark, "run_unit", interrupted)
