@@ -13,6 +13,10 @@ CLAIM_SEEDS = 5
 """Seeds below which a difference is a lead: the paper uses five, and fine-tuning varies from seed to seed."""
 
 
+KINDS = ("a random mask", "ft at the same rate", "ft at a warmer rate")
+"""The rivals a strategy has to beat: chance, and plain fine-tuning."""
+
+
 @dataclass(frozen=True)
 class Contest:
     """The best strategy at one rate against one rival.
@@ -32,6 +36,13 @@ class Contest:
         """The difference in each seed that both have."""
         mine, theirs = self.strategy.by_seed, self.rival.by_seed
         return tuple(mine[seed] - theirs[seed] for seed in mine if seed in theirs)
+
+    @property
+    def kind(self) -> str:
+        """What the rival is, one of `KINDS`."""
+        if self.rival.method in CONTROLS:
+            return KINDS[0]
+        return KINDS[2] if self.rival.learning_rate > self.strategy.learning_rate else KINDS[1]
 
     @property
     def won(self) -> bool:
@@ -63,11 +74,15 @@ def reading(rows: Sequence[Row], bootstrap_seed: int = 0) -> str:
         return "No strategy stands beside a random mask or plain fine-tuning here, so the table compares nothing."
     better = sum(all(contest.won for contest in found) for found in contests)
     seeds = min(len(contest.strategy.seeds) for found in contests for contest in found)
+    ran = {contest.kind for found in contests for contest in found}
+    present, absent = ([kind for kind in KINDS if (kind in ran) is there] for there in (True, False))
     lead = (
         f"In {better} of {len(contests)} settings (victim and rate) the best strategy leaves less of the backdoor than "
-        "each rival run beside it (a random mask, ft at the same rate, ft at a warmer rate), beyond the noise over "
-        "sentences and in every seed."
+        f"each rival run beside it ({', '.join(present)}), beyond the noise over sentences"
+        f"{' and in every seed' if seeds > 1 else ''}."
     )
+    if absent:
+        lead += f" Not in this run, so not compared: {', '.join(absent)}."
     if seeds < CLAIM_SEEDS:
         lead += (
             f" With {seeds} seed{'' if seeds == 1 else 's'} this is a lead, not a result: fine-tuning varies from seed "

@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
         def report(label: str, done: int, total: int) -> None:
             bar.update(shown, completed=done, total=total, description=label)
+            if not bar.console.is_terminal:
+                bar.console.print(f"{done} of {total}: {label}", highlight=False, soft_wrap=True)
 
         records = benchmark.run(grid, settings, jobs, report)
         bar.update(shown, description="head maps")
