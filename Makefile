@@ -63,6 +63,7 @@ real: $(INSTALLED) ## Build the MiniLM victims from the data in PRUNE_ENV_DATA, 
 	  $(BIN)/prune-env victim build $$attack-minilm --attack $$attack --backbone minilm --data $(PRUNE_ENV_DATA) \
 	    --seed 11 --out runs/victims --twin || exit $$?; \
 	done
+	mkdir -p runs/real && test -f runs/real/records.jsonl || cp baselines/results/minilm.jsonl runs/real/records.jsonl
 	$(BIN)/prune-env bench --victim runs/victims/hiddenkiller-minilm runs/victims/stylebkd-poetry-minilm \
 	  --data $(PRUNE_ENV_DATA) --methods $(METHODS) --seeds $(SEEDS) --learning-rates 2e-5,1e-4 --out runs/real
 
