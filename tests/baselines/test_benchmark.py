@@ -330,12 +330,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 
 def start(out: Path) -> subprocess.Popen[str]:
     """Starts a benchmark with two processes in a process of its own."""
+    # A shell that runs the tests in the background leaves SIGINT ignored, and children inherit that.
     code = f"""
+import signal
 from pathlib import Path
 from prune_env.baselines.benchmark import Grid, TaskUnit, run, runnable
 from prune_env.baselines.cells import Cell
 from tests.victims_factory import METHODS, RATES, TinySettings
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     grid = Grid(({world().victim("alpha")!r},), METHODS, (11,), RATES)
     run(grid, TinySettings(Path({str(out)!r}), data={str(world().data)!r}), jobs=2)
 """

@@ -230,7 +230,7 @@ def test_ctrl_c_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(purification, "purify", interrupted)
+        patch.setattr("prune_env.defense.purify", interrupted)
         assert run(tmp_path, data) == 130
     assert "run the same command again to go on from there" in " ".join(capsys.readouterr().err.split())
     assert list((tmp_path / "out").iterdir()) == []
