@@ -60,11 +60,7 @@ def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float
     """
     if not len(positive) or not len(negative):
         raise DataError(f"expected scores of both kinds, got {len(positive)} and {len(negative)}; AUC is undefined")
-    ordered = np.sort(np.asarray(negative, dtype=np.float64))
-    scores = np.asarray(positive, dtype=np.float64)
-    below = np.searchsorted(ordered, scores, side="left")
-    not_above = np.searchsorted(ordered, scores, side="right")
-    return float((below + not_above).sum() / (2.0 * len(scores) * len(ordered)))
+    return float(_twice_below(positive, negative).sum() / (2.0 * len(positive) * len(negative)))
 
 
 def auc_sd(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
@@ -75,19 +71,20 @@ def auc_sd(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> fl
     Raises:
         DataError: Fewer than two sentences of a class.
     """
-    first, second = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
-    if min(len(first), len(second)) < 2:
-        raise DataError(f"expected at least two sentences of each class, got {len(first)} and {len(second)}")
-    of_positive = _placements(first, np.sort(second))
-    of_negative = 1.0 - _placements(second, np.sort(first))
-    return float(np.sqrt(of_positive.var(ddof=1) / len(first) + of_negative.var(ddof=1) / len(second)))
+    count, others = len(positive), len(negative)
+    if min(count, others) < 2:
+        raise DataError(f"expected at least two sentences of each class, got {count} and {others}")
+    of_positive = _twice_below(positive, negative) / (2.0 * others)
+    of_negative = _twice_below(negative, positive) / (2.0 * count)
+    return float(np.sqrt(of_positive.var(ddof=1) / count + of_negative.var(ddof=1) / others))
 
 
-def _placements(scores: NDArray[np.float64], ordered: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns for each score the share of the ordered ones below it, ties counting half."""
-    below = np.searchsorted(ordered, scores, side="left")
-    not_above = np.searchsorted(ordered, scores, side="right")
-    return (below + not_above) / (2.0 * len(ordered))
+def _twice_below(scores: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Returns for each score twice the number of the others below it, a tie counting once: whole numbers."""
+    ordered, values = np.sort(np.asarray(others, dtype=np.float64)), np.asarray(scores, dtype=np.float64)
+    below = np.searchsorted(ordered, values, side="left")
+    counted: NDArray[np.int64] = below + np.searchsorted(ordered, values, side="right")
+    return counted
 
 
 @dataclass(frozen=True)

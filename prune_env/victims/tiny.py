@@ -1,8 +1,8 @@
 """The four embedded victims: how they are made, and a check that a rebuilt one is the one that ships.
 
 `tiny-syntactic` and `tiny-style` carry a backdoor that was routed through five heads on purpose; the `-organic` ones
-are poisoned in the ordinary way and no pruning is known to help. Each twin has the same initial weights, data, steps
-and loss, without the poison.
+are poisoned in the ordinary way, and the backdoor lies where it fell. Each twin has the same initial weights, data,
+steps and loss, without the poison.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from prune_env.metrics import (
     accuracy,
     accuracy_by_class,
     auc,
+    auc_sd,
     label_flip_rate,
     paired_bootstrap,
     removal_fraction,
@@ -100,3 +101,11 @@ def test_what_is_undefined_is_an_error() -> None:
         auc(np.array([]), np.array([0.5]))
     with pytest.raises(DataError, match="at least one sentence"):
         paired_bootstrap(np.array([0.1, 0.2]), np.array([0.1]), np.random.default_rng(0))
+
+
+def test_the_standard_error_of_auc_by_hand() -> None:
+    # Placements 1/2 and 1 on either side: variance 1/8 each, over two sentences each.
+    found = auc_sd(np.array([1.0, 3.0]), np.array([0.0, 2.0]))
+    assert found == pytest.approx(np.sqrt(1 / 8))
+    with pytest.raises(DataError, match="at least two"):
+        auc_sd(np.array([1.0]), np.array([0.0, 2.0]))

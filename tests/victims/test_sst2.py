@@ -143,3 +143,10 @@ def test_defenders_splits_of_the_real_data_are_disjoint(real_data: Path, protoco
         }
         assert not runs & trained
     assert not {*map(normalised, found.search.texts)} & {*map(normalised, found.certify.texts)}
+
+
+@pytest.mark.real
+def test_the_attacker_has_seen_what_the_readme_says_of_certify(real_data: Path) -> None:
+    seen = set(map(normalised, read_split(real_data, "sentences", "train").texts))
+    certify = draw(PROTOCOLS["phrases-15k"], 11, real_data).certify
+    assert sum(normalised(text) in seen for text in certify.texts) == 950
