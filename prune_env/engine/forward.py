@@ -6,7 +6,7 @@ matrices before the multiplication. The last layer computes the [CLS] row only: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -146,18 +146,55 @@ def cls_states(
         observe: Receives each layer's attention probabilities, before attention dropout.
         all_rows: Computes (and observes) every row of the last layer too.
     """
+    packed = pack(architecture) if weights is None else weights
+    hidden = _drop(architecture.embedding(input_ids), architecture.dropout.embedding, training)
+    run = run_layers(
+        architecture,
+        hidden,
+        lengths,
+        weights=packed,
+        gates=gates,
+        training=training,
+        observe=observe,
+        all_rows=all_rows,
+    )
+    return [states[:, 0] for states in run]
+
+
+def run_layers(
+    architecture: Architecture,
+    hidden: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    weights: Sequence[LayerWeights],
+    start: int = 0,
+    gates: Tensor | None = None,
+    training: bool = False,
+    observe: Observer | None = None,
+    all_rows: bool = False,
+) -> Iterator[Tensor]:
+    """Yields the hidden states after each layer from `start` on: (B, T, hidden), and (B, 1, hidden) after the last one.
+
+    Args:
+        architecture: The model, from `describe`.
+        hidden: What enters layer `start`, (B, T, hidden): the embedding, or what was yielded after layer `start - 1`.
+        lengths: Tokens of each sentence (B,), or None if none is padded.
+        weights: What `pack` or `narrow` returned, all layers of it.
+        start: The first layer to run.
+        gates: float (layers, heads) or (B, layers, heads), as in `forward`.
+        training: Applies dropout, as in `forward`.
+        observe: Receives each layer's attention probabilities, before attention dropout.
+        all_rows: Computes (and observes) every row of the last layer too.
+    """
     mask = None
     if lengths is not None:
-        mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None])[:, None, None, :]
+        mask = (torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None])[:, None, None, :]
     run = _Pass(architecture, mask, gates, training, observe)
-    hidden = _drop(architecture.embedding(input_ids), architecture.dropout.embedding, training)
-    states = []
-    for layer, layer_weights in enumerate(pack(architecture) if weights is None else weights):
+    for layer in range(start, architecture.layers):
         cls_only = layer == architecture.layers - 1 and not all_rows
-        context = _attention(run, layer, hidden, layer_weights, cls_only)
-        hidden = _after_attention(run, hidden, context, layer_weights)
-        states.append(hidden[:, 0])
-    return states
+        context = _attention(run, layer, hidden, weights[layer], cls_only)
+        hidden = _after_attention(run, hidden, context, weights[layer])
+        yield hidden
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 from prune_env.engine.architecture import Architecture, describe
 from prune_env.engine.batching import plan
 from prune_env.engine.forward import forward
+from prune_env.engine.snapshot import check_finite
 from prune_env.engine.tokens import TokenizedSplit
-from prune_env.engine.transformer import check_finite
 from prune_env.types import HeadScores
 
 if TYPE_CHECKING:
