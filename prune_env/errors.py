@@ -89,3 +89,7 @@ class InterruptedRunError(PruneEnvError):
 
 class WorkerError(PruneEnvError):
     """A process of a benchmark that was killed from outside, for want of memory perhaps."""
+
+
+class ContestantMismatchError(PruneEnvError):
+    """Contestants of a speed comparison that do not compute the same."""

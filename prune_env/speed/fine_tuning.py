@@ -1,0 +1,103 @@
+"""W7: the same sentences, fine-tuned on by plain transformers as released, by the same tuned, and by this project.
+
+All take batches of 32, AdamW and gradients clipped at 1. As released: float32, every sentence padded to 128, AdamW as
+it comes. Tuned: fused AdamW, batches of sentences of like length padded to the longest, autocast where it is bfloat16.
+Both tuned transformers and ours take the batches of `epoch_order`, so that they see the same lengths.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from prune_env.engine.architecture import describe
+from prune_env.engine.device import resolve_device
+from prune_env.engine.tokens import TokenizedSplit
+from prune_env.errors import UnknownNameError
+from prune_env.speed.ceiling import synchronise
+from prune_env.speed.contestants import OURS, PADDED, RELEASED, TUNED, pad_batch
+from prune_env.victims.training import epoch_order, train
+from prune_env.victims.training_config import TrainingConfig
+
+BATCH, SEED = 32, 0
+
+Trainer = Callable[[PreTrainedModel, TokenizedSplit, str], None]
+"""(model on its device, sentences, dtype): one epoch, in place."""
+
+
+def released(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
+    """One epoch as people write it: float32, padded to 128 (or the model's positions), default AdamW."""
+    width = min(PADDED, describe(model).positions)
+    order = np.random.default_rng(SEED).permutation(len(tokens))
+    batches = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.01)
+    _epoch(model, optimiser, _padded(model, tokens, batches, width), "float32")
+
+
+def tuned(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
+    """One epoch of plain transformers with everything its user can turn on from outside."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.01, fused=True)
+    batches = epoch_order(tokens.lengths, BATCH, SEED, 0)
+    _epoch(model, optimiser, _padded(model, tokens, batches, None), dtype)
+
+
+def own(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
+    """One epoch of this project's fine-tuning."""
+    train(model, tokens, TrainingConfig(epochs=1, batch_size=BATCH, precision=dtype), SEED)
+
+
+TRAINERS: dict[str, Trainer] = {RELEASED: released, TUNED: tuned, OURS: own}
+
+
+def train_seconds(name: str, dtype: str, model: PreTrainedModel, tokens: TokenizedSplit, device: str) -> float:
+    """Returns the seconds of one epoch on a copy of the model.
+
+    Raises:
+        UnknownNameError: No such contestant.
+    """
+    if name not in TRAINERS:
+        raise UnknownNameError("contestant", name, TRAINERS)
+    where = resolve_device(device)
+    fresh: Any = copy.deepcopy(model)
+    fresh.to(where)
+    synchronise(where)
+    started = time.perf_counter()
+    TRAINERS[name](fresh, tokens, dtype)
+    synchronise(where)
+    return time.perf_counter() - started
+
+
+def _padded(
+    model: PreTrainedModel, tokens: TokenizedSplit, batches: list[NDArray[np.int64]], width: int | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yields token ids, attention mask and labels, padded to `width` or to the longest of the batch."""
+    for index in batches:
+        ids, real = pad_batch(model, tokens, index, width or int(tokens.lengths[index].max()))
+        device = next(model.parameters()).device
+        yield ids.to(device), real.to(device), torch.from_numpy(tokens.labels[index]).to(device)
+
+
+def _epoch(
+    model: PreTrainedModel,
+    optimiser: torch.optim.Optimizer,
+    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
+    dtype: str,
+) -> None:
+    model.train()
+    for ids, real, labels in batches:
+        half = torch.autocast(ids.device.type, dtype=torch.bfloat16) if dtype == "bfloat16" else nullcontext()
+        with half:
+            loss = model(input_ids=ids, attention_mask=real, labels=labels).loss
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
