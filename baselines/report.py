@@ -21,7 +21,8 @@ from rich.text import Text
 from prune_env.baselines.noise import Noise
 from prune_env.baselines.reading import reading
 from prune_env.baselines.summary import REFERENCE, Row, Spread, rate_text, summarise
-from prune_env.errors import OutputError, PruneEnvError, RecordError
+from prune_env.errors import PruneEnvError, RecordError
+from prune_env.markers import write_between
 from prune_env.metrics import Interval
 from prune_env.records import Record, read_records
 
@@ -114,19 +115,8 @@ def update_readme(readme: Path, records: Iterable[Record]) -> bool:
     Raises:
         OutputError: No README, or one without the two markers.
     """
-    try:
-        old = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot read {readme}: {error.strerror}; give the path of the README") from error
-    head, start, rest = old.partition(START)
-    _, end, tail = rest.partition(END)
-    if not start or not end:
-        raise OutputError(f"expected the lines {START} and {END} in {readme}; put them where the table belongs")
     rows = summarise(records)
-    new = f"{head}{START}\n{reading(rows)}\n\n{markdown_table(rows)}\n{END}{tail}"
-    if new != old:
-        readme.write_text(new, encoding="utf-8", newline="\n")
-    return new != old
+    return write_between(readme, (START, END), f"{reading(rows)}\n\n{markdown_table(rows)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"errors"},
     {"types"},
-    {"cache", "config", "metrics", "seeds", "thresholds"},
+    {"cache", "config", "markers", "metrics", "seeds", "thresholds"},
     {"engine"},
     {"importance"},
     {"victims"},
@@ -28,6 +28,7 @@ ORDER = (
     {"purification", "recheck", "replay"},
     {"model_card"},
     {"agents", "baselines"},
+    {"speed"},
     {"cli", "__main__"},
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -20,7 +20,6 @@ from prune_env.speed.measure import Measured, Turn, Waiter, alternate
 from prune_env.speed.plan import Settings
 from prune_env.speed.rows import STEPS, Row, make_row
 from prune_env.speed.subject import Subject
-from prune_env.vector import BertHeadPruneVectorEnv
 
 VECTOR, SINGLE = "vector environment", "single environments"
 
@@ -71,7 +70,7 @@ def overhead(settings: Settings, waiter: Waiter) -> list[Row]:
 
 
 def pruning_actions(subject: Subject, count: int, steps: int, seed: int) -> NDArray[np.int8]:
-    """Draws one head a step for each environment, never the last of its layer, int8 (steps, count, heads in all + 1)."""
+    """Draws one head a step for each environment, never a layer's last, int8 (steps, count, heads in all + 1)."""
     layers, heads = subject.layers, subject.heads
     rng = np.random.default_rng(derive(seed, "speed-actions"))
     actions = np.zeros((min(steps, layers * (heads - 1)), count, layers * heads + 1), dtype=np.int8)
@@ -117,6 +116,8 @@ def _step_singles(evaluator: Evaluator, actions: NDArray[np.int8]) -> float:
 
 
 def _step_vector(evaluator: Evaluator, actions: NDArray[np.int8]) -> float:
+    from prune_env.vector import BertHeadPruneVectorEnv
+
     metrics = importance(evaluator.layers, evaluator.heads)
     envs = BertHeadPruneVectorEnv(evaluator, metrics, CONFIG, num_envs=actions.shape[1])
     started = time.perf_counter()

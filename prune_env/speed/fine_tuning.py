@@ -34,7 +34,7 @@ Trainer = Callable[[PreTrainedModel, TokenizedSplit, str], None]
 """(model on its device, sentences, dtype): one epoch, in place."""
 
 
-def released(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
+def released(model: PreTrainedModel, tokens: TokenizedSplit, _: str) -> None:
     """One epoch as people write it: float32, padded to 128 (or the model's positions), default AdamW."""
     width = min(PADDED, describe(model).positions)
     order = np.random.default_rng(SEED).permutation(len(tokens))

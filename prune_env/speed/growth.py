@@ -39,10 +39,11 @@ def growth(subject: Subject, settings: Settings, waiter: Waiter) -> tuple[list[R
     return rows, exponents
 
 
-def growth_turns(subject: Subject, settings: Settings) -> int:
-    """Returns how many turns `growth` takes, for the time to go."""
-    kinds = len(settings.sizes.times) + 2 * isinstance(subject.model.config, BertConfig)
-    return settings.rounds * kinds
+def growth_weights(subject: Subject, settings: Settings) -> dict[str, float]:
+    """Returns about how long each turn takes, in evaluations of the subject; only the time to go depends on it."""
+    masks = float(settings.sizes.random_masks)
+    weights = {f"{n} x sentences": n * masks for n in settings.sizes.times}
+    return weights | {f"{n * subject.layers} layers": n * masks for n in (1, 2)}
 
 
 def _grow(subjects: dict[str, Subject], settings: Settings, waiter: Waiter) -> list[Row]:

@@ -7,7 +7,6 @@ finished when the last one is.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ import torch
 
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.errors import WorkerError
+from prune_env.speed.conditions import peak_rss_bytes
 from prune_env.speed.contestants import OURS, RELEASED, TUNED
 from prune_env.speed.fine_tuning import BATCH, train_seconds
 from prune_env.speed.measure import Measured, Turn, Waiter, alternate
@@ -79,7 +79,7 @@ class Workers:
             done = [future.result() for future in [self._pool.submit(_work, job) for _ in range(parts)]]
         except BrokenProcessPool as error:
             raise WorkerError(
-                "a process of the fine-tuning workload was killed, for want of memory perhaps; leave W7 out or make room"
+                "a process of W7 (fine-tuning) was killed, for want of memory perhaps; make room, or leave W7 out"
             ) from error
         seconds = max(one.ended for one in done) - min(one.started for one in done)
         peak = max(one.peak_bytes for one in done)
@@ -142,8 +142,3 @@ def _work(job: Job) -> Done:
     # The copy of the model came first and is nobody's work.
     ended = time.monotonic()
     return Done(max(started, ended - seconds), ended, peak_rss_bytes())
-
-
-def peak_rss_bytes() -> float:
-    """Returns the most memory this process ever held, in bytes."""
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

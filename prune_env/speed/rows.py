@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from prune_env.errors import ConfigError
@@ -40,7 +40,7 @@ class Row:
     asked: int
     timed: int
     flop: float = 0.0
-    details: Mapping[str, float] = field(default_factory=dict)
+    details: dict[str, float] = field(default_factory=dict)
 
     @property
     def flops(self) -> float:

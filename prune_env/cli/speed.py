@@ -1,0 +1,148 @@
+"""`prune-env speed`: the same work by this project and by plain transformers, side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prune_env.cli.arguments import cores, split
+from prune_env.cli.terminal import console, progress
+from prune_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prune_env.speed.plan import Settings
+    from prune_env.speed.report import Report
+    from prune_env.speed.subject import Source
+
+HELP = "measure evaluation and fine-tuning against plain transformers, on your machine"
+
+_EXAMPLES = """\
+examples:
+  prune-env speed --victim tiny-syntactic --quick
+  prune-env speed --model minilm-random --out speed.json
+  prune-env speed --victim victims/hiddenkiller-minilm --data data --workloads W1,W2,W3,W4 --out speed.json
+  prune-env speed --model bert-base-random --device cuda --dtype both --out h200.json
+  prune-env speed --show speed.json h200.json --markdown README.md
+Leave the machine alone while it runs: what else runs makes the numbers worthless, and the report says so.
+--markdown writes between the lines <!-- speed:start --> and <!-- speed:end --> of its file.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what is measured, how, and where the report goes."""
+    parser.epilog = _EXAMPLES
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--victim", metavar="V", help="an embedded victim's name or a victim's folder")
+    what.add_argument("--model", metavar="M", help="random weights: minilm-random (default) or bert-base-random")
+    what.add_argument("--show", nargs="+", type=Path, metavar="FILE", help="measure nothing, show finished reports")
+    add("--data", metavar="DIR", help="data folder of victims on real data (default: PRUNE_ENV_DATA)")
+    add("--workloads", nargs="+", default=[], metavar="W", help="W1 to W7 and growth (default: all of them)")
+    add("--rounds", type=int, default=3, metavar="N", help="turns of each contestant (default: %(default)s)")
+    add(
+        "--patience",
+        type=float,
+        default=100.0,
+        metavar="S",
+        help="seconds a contestant may spend on one case before later rounds leave it out (default: 100)",
+    )
+    add("--threads", type=int, metavar="N", help="threads of the evaluation (default: the number of cores)")
+    add("--device", default="cpu", help="where to evaluate: cpu, cuda, cuda:N (default: %(default)s)")
+    add(
+        "--dtype",
+        default="auto",
+        help="float32, bfloat16 or both; auto is float32, with bfloat16 where it is native (default: %(default)s)",
+    )
+    add("--sentences", type=int, metavar="N", help="evaluate on the first N sentences (default: all)")
+    add("--seed", type=int, default=0, metavar="N", help="of masks, policies and samples (default: %(default)s)")
+    add("--quick", action="store_true", help="small sizes and one round: to see it run, not to compare")
+    add("--out", type=Path, metavar="FILE", help="write the report as JSON")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables between the markers of this file")
+    add("--json", action="store_true", help="print the report as JSON and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, or reads finished reports, and shows them; 0 when it is done."""
+    from prune_env.speed.report import check_output, read_report, write_report
+
+    if args.show is not None:
+        reports = [read_report(path) for path in args.show]
+    else:
+        source, settings = _source(args), _settings(args)
+        if args.out is not None:
+            check_output(args.out)
+        if args.markdown is not None:
+            _check_markdown(args.markdown)
+        reports = [_measure(source, settings)]
+    # Written before anything is shown: a run of minutes is not lost to a closed pipe.
+    if args.out is not None:
+        write_report(reports[0], args.out)
+    if args.markdown is not None:
+        from prune_env.speed.tables import update_markdown
+
+        update_markdown(args.markdown, reports)
+    (_print_json if args.json else _print)(reports)
+    return 0
+
+
+def _source(args: argparse.Namespace) -> Source:
+    from prune_env.speed.subject import Source
+
+    model = args.model or (None if args.victim else "minilm-random")
+    return Source(args.victim, model, args.data, args.seed, args.sentences)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    from prune_env.engine.device import resolve_device
+    from prune_env.speed.plan import WORKLOADS, Settings, choose_dtypes
+
+    resolve_device(args.device)
+    return Settings(
+        workloads=tuple(split(args.workloads) or WORKLOADS),
+        rounds=1 if args.quick and args.rounds > 1 else args.rounds,
+        patience=args.patience,
+        threads=cores() if args.threads is None else args.threads,
+        device=args.device,
+        dtypes=choose_dtypes(args.dtype, args.device),
+        seed=args.seed,
+        quick=args.quick,
+    )
+
+
+def _check_markdown(path: Path) -> None:
+    """Refuses a file without the markers before any work."""
+    from prune_env.speed.tables import check_markdown
+
+    check_markdown(path)
+
+
+def _measure(source: Source, settings: Settings) -> Report:
+    from prune_env.speed.run import measure
+
+    with progress() as bar:
+        shown = bar.add_task("starting", total=None)
+        last = [""]
+
+        def report(title: str, done: float, total: float) -> None:
+            bar.update(shown, description=title, completed=round(done), total=round(total) or None)
+            if not bar.console.is_terminal and title.partition(":")[0] != last[0]:
+                last[0] = title.partition(":")[0]
+                bar.console.print(last[0], highlight=False, soft_wrap=True)
+
+        return measure(source, settings, cores(), report)
+
+
+def _print(reports: list[Report]) -> None:
+    from prune_env.speed.tables import rich_report
+
+    for report in reports:
+        console().print(rich_report(report), markup=False, highlight=False)
+
+
+def _print_json(reports: list[Report]) -> None:
+    from prune_env.speed.report import as_json
+
+    if len(reports) != 1:
+        raise ConfigError(f"expected one report to print as JSON, got {len(reports)}; show one at a time")
+    print(as_json(reports[0]), end="")  # noqa: T201
