@@ -13,6 +13,7 @@ from prune_env.engine.device import resolve_device
 from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.table import TableEvaluator, table_size
 from prune_env.env import BertHeadPruneEnv
+from prune_env.errors import ConfigError
 from prune_env.seeds import derive
 from prune_env.speed.ceiling import synchronise
 from prune_env.speed.contestants import ours
@@ -20,6 +21,7 @@ from prune_env.speed.measure import Measured, Turn, Waiter, alternate
 from prune_env.speed.plan import Settings
 from prune_env.speed.rows import STEPS, Row, make_row
 from prune_env.speed.subject import Subject
+from prune_env.vector import BertHeadPruneVectorEnv
 
 VECTOR, SINGLE = "vector environment", "single environments"
 
@@ -33,7 +35,8 @@ def parallel(subject: Subject, settings: Settings, waiter: Waiter) -> list[Row]:
     """W5: K environments that prune other heads, in one vector and one after the other, each with a fresh evaluator."""
     dtype, rows = settings.fastest, []
     for count in settings.sizes.environments:
-        actions = pruning_actions(subject, count, settings.sizes.parallel_steps, settings.seed)
+        steps = settings.sizes.parallel_steps
+        actions = pruning_actions(subject.layers, subject.heads, steps, count, settings.seed)
 
         def fresh() -> Evaluator:
             return ours(subject.model, subject.tokens, settings.device, dtype, reuse=True)
@@ -43,20 +46,20 @@ def parallel(subject: Subject, settings: Settings, waiter: Waiter) -> list[Row]:
             VECTOR: _turn(_step_vector, fresh, actions, settings.device),
         }
         measured = alternate(turns, settings.rounds, settings.patience, waiter)
-        steps = actions.shape[0] * count
-        rows += [make_row("W5", f"K = {count}", (n, dtype), STEPS, measured[n], (steps, steps)) for n in turns]
+        asked = (steps * count,) * 2
+        rows += [make_row("W5", f"K = {count}", (name, dtype), STEPS, measured[name], asked) for name in turns]
     return rows
 
 
 def overhead(settings: Settings, waiter: Waiter) -> list[Row]:
-    """W6: steps of random single heads over a table; resets at an episode's end are part of it."""
+    """W6: steps over a table, each of which prunes a head; resets at an episode's end are part of it."""
     rng = np.random.default_rng(derive(settings.seed, "speed-table"))
     counts = rng.integers(50, 101, table_size(TABLE_LAYERS, TABLE_HEADS))
     table = TableEvaluator(TABLE_LAYERS, TABLE_HEADS, counts, 100)
     steps, envs = settings.sizes.table_steps, TABLE_ENVIRONMENTS
-    singles = _one_bit(rng, (steps, 1))
+    singles = pruning_actions(TABLE_LAYERS, TABLE_HEADS, steps, 1, settings.seed, staggered=True)
     # A vector's call costs about as much as a few single steps.
-    vectors = _one_bit(rng, (max(1, steps // 16), envs))
+    vectors = pruning_actions(TABLE_LAYERS, TABLE_HEADS, max(1, steps // 16), envs, settings.seed, staggered=True)
     turns: dict[str, Turn] = {
         SINGLE: _turn(_step_singles, lambda: table, singles, "cpu"),
         VECTOR: _turn(_step_vector, lambda: table, vectors, "cpu"),
@@ -69,15 +72,40 @@ def overhead(settings: Settings, waiter: Waiter) -> list[Row]:
     ]
 
 
-def pruning_actions(subject: Subject, count: int, steps: int, seed: int) -> NDArray[np.int8]:
-    """Draws one head a step for each environment, never a layer's last, int8 (steps, count, heads in all + 1)."""
-    layers, heads = subject.layers, subject.heads
+def pruning_actions(
+    layers: int, heads: int, steps: int, count: int, seed: int, *, staggered: bool = False
+) -> NDArray[np.int8]:
+    """Draws actions that prune one more head in each step, never the last of its layer.
+
+    An episode ends when nothing is left to prune, and the environment's next action begins the next one.
+
+    Args:
+        layers: Layers of the model.
+        heads: Heads in each, at least 2.
+        steps: Actions of each environment.
+        count: Environments, each with draws of its own.
+        seed: Decides them.
+        staggered: Whether each environment stops its first episode early, so that they do not all end at once.
+
+    Returns:
+        int8 (steps, count, layers * heads + 1).
+
+    Raises:
+        ConfigError: One head a layer: there is nothing to prune.
+    """
+    if heads < 2:
+        raise ConfigError(f"expected a model with at least 2 heads in each layer, got {heads}; leave W5 out")
     rng = np.random.default_rng(derive(seed, "speed-actions"))
-    actions = np.zeros((min(steps, layers * (heads - 1)), count, layers * heads + 1), dtype=np.int8)
+    actions = np.zeros((steps, count, layers * heads + 1), dtype=np.int8)
     for env in range(count):
-        order = np.stack([rng.permutation(heads)[: heads - 1] + layer * heads for layer in range(layers)]).ravel()
-        for step, head in enumerate(rng.permutation(order)[: len(actions)]):
-            actions[step, env, head] = 1
+        done = 0
+        while done < steps:
+            order = np.concatenate([rng.permutation(heads)[1:] + layer * heads for layer in range(layers)])
+            first_stop = staggered and done == 0
+            length = min(steps - done, int(rng.integers(1, len(order) + 1)) if first_stop else len(order))
+            actions[np.arange(done, done + length), env, rng.permutation(order)[:length]] = 1
+            done += length
+            actions[done - 1, env, -1] = first_stop
     return actions
 
 
@@ -116,8 +144,6 @@ def _step_singles(evaluator: Evaluator, actions: NDArray[np.int8]) -> float:
 
 
 def _step_vector(evaluator: Evaluator, actions: NDArray[np.int8]) -> float:
-    from prune_env.vector import BertHeadPruneVectorEnv
-
     metrics = importance(evaluator.layers, evaluator.heads)
     envs = BertHeadPruneVectorEnv(evaluator, metrics, CONFIG, num_envs=actions.shape[1])
     started = time.perf_counter()
@@ -125,11 +151,3 @@ def _step_vector(evaluator: Evaluator, actions: NDArray[np.int8]) -> float:
     for row in actions:
         envs.step(row)
     return time.perf_counter() - started
-
-
-def _one_bit(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.int8]:
-    """Draws one head a step for a table, int8 (steps, environments, heads in all + 1)."""
-    size = TABLE_LAYERS * TABLE_HEADS
-    actions = np.zeros((*shape, size + 1), dtype=np.int8)
-    np.put_along_axis(actions, rng.integers(0, size, (*shape, 1)), 1, axis=2)
-    return actions

@@ -1,8 +1,8 @@
 """W7: the same sentences, fine-tuned on by plain transformers as released, by the same tuned, and by this project.
 
-All take batches of 32, AdamW and gradients clipped at 1. As released: float32, every sentence padded to 128, AdamW as
-it comes. Tuned: fused AdamW, batches of sentences of like length padded to the longest, autocast where it is bfloat16.
-Both tuned transformers and ours take the batches of `epoch_order`, so that they see the same lengths.
+All take batches of 32, AdamW with linear decay, and gradients clipped at 1. As released: float32, every sentence padded
+to 128, AdamW as it comes. Tuned: fused AdamW, batches of sentences of like length padded to the longest, autocast where
+it is bfloat16. Both tuned transformers and ours take the batches of `epoch_order`, so that they see the same lengths.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from prune_env.speed.contestants import OURS, PADDED, RELEASED, TUNED, pad_batch
 from prune_env.victims.training import epoch_order, train
 from prune_env.victims.training_config import TrainingConfig
 
-BATCH, SEED = 32, 0
+CONFIG, SEED = TrainingConfig(epochs=1, batch_size=32), 0
 
 Trainer = Callable[[PreTrainedModel, TokenizedSplit, str], None]
 """(model on its device, sentences, dtype): one epoch, in place."""
@@ -38,21 +39,22 @@ def released(model: PreTrainedModel, tokens: TokenizedSplit, _: str) -> None:
     """One epoch as people write it: float32, padded to 128 (or the model's positions), default AdamW."""
     width = min(PADDED, describe(model).positions)
     order = np.random.default_rng(SEED).permutation(len(tokens))
-    batches = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.01)
-    _epoch(model, optimiser, _padded(model, tokens, batches, width), "float32")
+    batches = [order[i : i + CONFIG.batch_size] for i in range(0, len(order), CONFIG.batch_size)]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
+    _epoch(model, optimiser, _padded(model, tokens, batches, width), len(batches), "float32")
 
 
 def tuned(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
     """One epoch of plain transformers with everything its user can turn on from outside."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.01, fused=True)
-    batches = epoch_order(tokens.lengths, BATCH, SEED, 0)
-    _epoch(model, optimiser, _padded(model, tokens, batches, None), dtype)
+    rate, decay = CONFIG.learning_rate, CONFIG.weight_decay
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+    batches = epoch_order(tokens.lengths, CONFIG.batch_size, SEED, 0)
+    _epoch(model, optimiser, _padded(model, tokens, batches, None), len(batches), dtype)
 
 
 def own(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
     """One epoch of this project's fine-tuning."""
-    train(model, tokens, TrainingConfig(epochs=1, batch_size=BATCH, precision=dtype), SEED)
+    train(model, tokens, replace(CONFIG, precision=dtype), SEED)
 
 
 TRAINERS: dict[str, Trainer] = {RELEASED: released, TUNED: tuned, OURS: own}
@@ -90,14 +92,17 @@ def _epoch(
     model: PreTrainedModel,
     optimiser: torch.optim.Optimizer,
     batches: Iterator[tuple[Tensor, Tensor, Tensor]],
+    steps: int,
     dtype: str,
 ) -> None:
     model.train()
-    for ids, real, labels in batches:
+    for done, (ids, real, labels) in enumerate(batches):
+        for group in optimiser.param_groups:
+            group["lr"] = CONFIG.learning_rate * (1.0 - done / steps)
         half = torch.autocast(ids.device.type, dtype=torch.bfloat16) if dtype == "bfloat16" else nullcontext()
         with half:
             loss = model(input_ids=ids, attention_mask=real, labels=labels).loss
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CONFIG.max_grad_norm)
         optimiser.step()

@@ -20,7 +20,7 @@ from prune_env.engine.tokens import TokenizedSplit
 from prune_env.errors import WorkerError
 from prune_env.speed.conditions import peak_rss_bytes
 from prune_env.speed.contestants import OURS, RELEASED, TUNED
-from prune_env.speed.fine_tuning import BATCH, train_seconds
+from prune_env.speed.fine_tuning import CONFIG, train_seconds
 from prune_env.speed.measure import Measured, Turn, Waiter, alternate
 from prune_env.speed.plan import Settings
 from prune_env.speed.rows import SENTENCES, Row, make_row
@@ -132,7 +132,11 @@ def _work(job: Job) -> Done:
     tokens: TokenizedSplit = subject.training.subset(range(min(job.sentences, len(subject.training))))
     if (job.contestant, job.dtype) not in _STATE["warm"]:
         train_seconds(
-            job.contestant, job.dtype, subject.model, tokens.subset(range(min(BATCH, len(tokens)))), job.device
+            job.contestant,
+            job.dtype,
+            subject.model,
+            tokens.subset(range(min(CONFIG.batch_size, len(tokens)))),
+            job.device,
         )
         _STATE["warm"].add((job.contestant, job.dtype))
     if job.together:
