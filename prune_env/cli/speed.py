@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--patience",
         type=float,
-        default=100.0,
         metavar="S",
-        help="seconds a contestant may spend on one case before later rounds leave it out (default: 100)",
+        help="seconds a contestant may spend on one case before later rounds leave it out (default: 55)",
     )
     add("--threads", type=int, metavar="N", help="threads of the evaluation (default: the number of cores)")
     add("--device", default="cpu", help="where to evaluate: cpu, cuda, cuda:N (default: %(default)s)")
@@ -95,13 +96,13 @@ def _source(args: argparse.Namespace) -> Source:
 
 def _settings(args: argparse.Namespace) -> Settings:
     from prune_env.engine.device import resolve_device
-    from prune_env.speed.plan import WORKLOADS, Settings, choose_dtypes
+    from prune_env.speed.plan import PATIENCE, WORKLOADS, Settings, choose_dtypes
 
     resolve_device(args.device)
     return Settings(
         workloads=tuple(split(args.workloads) or WORKLOADS),
         rounds=1 if args.quick and args.rounds > 1 else args.rounds,
-        patience=args.patience,
+        patience=PATIENCE if args.patience is None else args.patience,
         threads=cores() if args.threads is None else args.threads,
         device=args.device,
         dtypes=choose_dtypes(args.dtype, args.device),
@@ -121,16 +122,33 @@ def _measure(source: Source, settings: Settings) -> Report:
     from prune_env.speed.run import measure
 
     with progress() as bar:
-        shown = bar.add_task("starting", total=None)
-        last = [""]
+        shown, lines = bar.add_task("starting", total=None), _Lines()
 
         def report(title: str, done: float, total: float) -> None:
             bar.update(shown, description=title, completed=round(done), total=round(total) or None)
-            if not bar.console.is_terminal and title.partition(":")[0] != last[0]:
-                last[0] = title.partition(":")[0]
-                bar.console.print(last[0], highlight=False, soft_wrap=True)
+            if not bar.console.is_terminal and (line := lines.of(title, done, total)):
+                bar.console.print(line, highlight=False, soft_wrap=True)
 
         return measure(source, settings, cores(), report)
+
+
+class _Lines:
+    """What a log file gets instead of a bar: one line for each thing that begins, with the time to go."""
+
+    def __init__(self) -> None:
+        """Nothing has begun."""
+        self._last, self._started = "", 0.0
+
+    def of(self, title: str, done: float, total: float) -> str:
+        """Returns the line for what runs now, "" where that has one already."""
+        stage, now = title.partition(":")[0], time.monotonic()
+        if not done:
+            self._started = now
+        if stage == self._last:
+            return ""
+        self._last = stage
+        to_go = (now - self._started) / done * (total - done) if done else 0.0
+        return f"{stage}, about {math.ceil(to_go / 60)} min to go" if to_go else stage
 
 
 def _print(reports: list[Report]) -> None:

@@ -33,13 +33,14 @@ CONFIG = EnvConfig(threshold=0.01, max_heads_per_step=None)
 
 def parallel(subject: Subject, settings: Settings, waiter: Waiter) -> list[Row]:
     """W5: K environments that prune other heads, in one vector and one after the other, each with a fresh evaluator."""
-    dtype, rows = settings.fastest, []
+    dtype, rows, limit = settings.fastest, [], settings.sizes.parallel_sentences
+    tokens = subject.tokens if limit is None else subject.tokens.subset(range(min(limit, len(subject.tokens))))
     for count in settings.sizes.environments:
         steps = settings.sizes.parallel_steps
         actions = pruning_actions(subject.layers, subject.heads, steps, count, settings.seed)
 
         def fresh() -> Evaluator:
-            return ours(subject.model, subject.tokens, settings.device, dtype, reuse=True)
+            return ours(subject.model, tokens, settings.device, dtype, reuse=True)
 
         turns: dict[str, Turn] = {
             SINGLE: _turn(_step_singles, fresh, actions, settings.device),
@@ -47,7 +48,10 @@ def parallel(subject: Subject, settings: Settings, waiter: Waiter) -> list[Row]:
         }
         measured = alternate(turns, settings.rounds, settings.patience, waiter)
         asked = (steps * count,) * 2
-        rows += [make_row("W5", f"K = {count}", (name, dtype), STEPS, measured[name], asked) for name in turns]
+        rows += [
+            make_row("W5", f"K = {count}, {len(tokens)} sentences", (name, dtype), STEPS, measured[name], asked)
+            for name in turns
+        ]
     return rows
 
 

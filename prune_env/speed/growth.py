@@ -21,7 +21,7 @@ from prune_env.speed.subject import Subject, random_model
 
 
 def growth(subject: Subject, settings: Settings, waiter: Waiter) -> tuple[list[Row], dict[str, float]]:
-    """Measures W1's random masks by sentences and by layers.
+    """Measures one of W1's random masks by sentences and by layers.
 
     Layers are varied on random weights of the subject's shape, and on BERT only: speed does not depend on the weights.
 
@@ -41,16 +41,15 @@ def growth(subject: Subject, settings: Settings, waiter: Waiter) -> tuple[list[R
 
 def growth_weights(subject: Subject, settings: Settings) -> dict[str, float]:
     """Returns about how long each turn takes, in evaluations of the subject; only the time to go depends on it."""
-    masks = float(settings.sizes.random_masks)
-    weights = {f"{n} x sentences": n * masks for n in settings.sizes.times}
-    return weights | {f"{n * subject.layers} layers": n * masks for n in (1, 2)}
+    weights = {f"{n} x sentences": float(n) for n in settings.sizes.times}
+    return weights | {f"{n * subject.layers} layers": float(n) for n in (1, 2)}
 
 
 def _grow(subjects: dict[str, Subject], settings: Settings, waiter: Waiter) -> list[Row]:
     dtype, turns, contenders = settings.fastest, {}, {}
     asked = {}
     for name, one in subjects.items():
-        masks = random_masks(settings.sizes.random_masks, one.layers, one.heads, derive(settings.seed, "speed-masks"))
+        masks = random_masks(1, one.layers, one.heads, derive(settings.seed, "speed-masks"))
         asked[name] = Requests(masks)
         contenders[name] = Contender(OURS, dtype, _maker(one, settings, dtype), None, 1.0)
         turns[name] = evaluation_turn(contenders[name], asked[name], "growth", settings)

@@ -156,11 +156,12 @@ class _Weights:
         if name == "growth":
             return growth_weights(self._subject, self._settings)
         if name == "W5":
-            steps = sizes.parallel_steps * sum(sizes.environments)
+            share = min(1.0, (sizes.parallel_sentences or len(self._subject.tokens)) / len(self._subject.tokens))
+            steps = share * sizes.parallel_steps * sum(sizes.environments)
             return {environments.SINGLE: 0.6 * steps, environments.VECTOR: 0.6 * steps}
         if name == "W6":
             return {environments.SINGLE: 1.0, environments.VECTOR: 1.0}
-        return {f"{job.contestant} {job.dtype}": 12.0 for job in processes.make_jobs(self._settings, True)}
+        return {f"{job.contestant} {job.dtype}": 8.0 for job in processes.make_jobs(self._settings, True)}
 
 
 @contextmanager

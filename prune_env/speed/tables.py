@@ -15,19 +15,22 @@ from prune_env.markers import between, write_between
 from prune_env.speed.ceiling import FORMULA
 from prune_env.speed.conditions import warnings
 from prune_env.speed.report import Report
-from prune_env.speed.rows import SECONDS, Row, ratios
+from prune_env.speed.rows import SECONDS, SENTENCES, Row, ratios
 from prune_env.speed.targets import CEILING, EXPONENT, RATE, STATED_FOR, Verdict, judge, kind_of
 
 MARKERS = ("<!-- speed:start -->", "<!-- speed:end -->")
 
-COLUMNS = ("workload", "contestant", "dtype", "each", "min-max", "in all", "x (a)", "x (b)", "of ceiling", "timed")
+_WIDTH = {"workload": 20}
+_SHORT = {SENTENCES: "sent/s"}
+
+COLUMNS = ("workload", "contestant", "dtype", "each", "min-max", "in all", "x (a)", "x (b)", "ceiling", "timed")
 
 LEGEND = (
     "Medians of the rounds, contestants taking turns. Each: seconds per evaluation, or the rate that is named; in all: "
     "the whole workload, scaled where only a random sample was timed (timed: rounds x how many of how many). "
     "(a) as released: a deep copy of the model an evaluation, every sentence padded to 128, float32, batches of 32. "
     "(b) tuned transformers of the same dtype: heads zeroed in place, sorted sentences, dynamic padding, the fastest "
-    "batch size. Ours, no reuse: without stored prefixes and results. Of ceiling: useful FLOP a second of the unpruned "
+    "batch size. Ours, no reuse: without stored prefixes and results. Ceiling: useful FLOP a second of the unpruned "
     f"model over those of a large square matrix product in the same run; useful: {FORMULA}."
 )
 
@@ -38,7 +41,12 @@ def rich_report(report: Report) -> Group:
         title=title(report), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in COLUMNS[:3] else "right", no_wrap=name != COLUMNS[0])
+        table.add_column(
+            name,
+            justify="left" if name in COLUMNS[:3] else "right",
+            no_wrap=name != COLUMNS[0],
+            min_width=_WIDTH.get(name),
+        )
     before = ""
     for row, line in zip(report.rows, cells(report), strict=True):
         shown = f"{row.workload} {row.case}"
@@ -192,9 +200,11 @@ def _range(row: Row) -> str:
 
 def _scale(row: Row) -> tuple[float, int, str]:
     """Returns what a row's values are multiplied by, their decimals and their unit: three digits of the median."""
-    value, unit, scale = row.spread.median, row.unit, 1.0
+    value, scale, unit = row.spread.median, 1.0, _SHORT.get(row.unit, row.unit)
     if row.unit == SECONDS:
         scale, unit = (1.0, "s") if value >= 1 else (1000.0, "ms")
+    elif value >= 10_000:
+        scale, unit = 0.001, f"k {unit}"
     return scale, max(0, 2 - math.floor(math.log10(value * scale))), unit
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from prune_env.cli import speed
 from prune_env.cli.arguments import cores
 from prune_env.cli.main import main
 from prune_env.speed import run as speed_run
@@ -126,3 +128,11 @@ def test_what_is_wrong_is_said_before_any_work(
 def test_an_unknown_victim_is_one_sentence(capsys: Capture) -> None:
     assert main(["speed", "--victim", "tiny-syntactc", "--workloads", "W1"]) == 2
     assert "did you mean 'tiny-syntactic'" in capsys.readouterr().err
+
+
+def test_a_log_has_one_line_a_stage_with_the_time_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 10.0, 100.0, 130.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    lines = speed._Lines()
+    found = [lines.of(*said) for said in (("start", 0, 0), ("W1", 0, 40), ("W1: ours", 5, 40), ("W2", 10, 40))]
+    assert found == ["start", "W1", "", "W2, about 6 min to go"], "120 s for a quarter leave 360 s"

@@ -54,10 +54,10 @@ def test_jobs_give_the_slow_contestant_fewer_sentences() -> None:
     jobs = make_jobs(Settings(dtypes=("float32", "bfloat16")), together=True)
     assert [(job.contestant, job.dtype, job.sentences) for job in jobs] == [
         (RELEASED, "float32", 32),
-        (TUNED, "float32", 320),
-        (OURS, "float32", 320),
-        (TUNED, "bfloat16", 320),
-        (OURS, "bfloat16", 320),
+        (TUNED, "float32", 192),
+        (OURS, "float32", 192),
+        (TUNED, "bfloat16", 192),
+        (OURS, "bfloat16", 192),
     ]
     assert all(job.together for job in jobs)
 

@@ -85,7 +85,7 @@ def test_cells_by_hand() -> None:
     assert found[4] == (
         "W1 random masks", OURS, "bfloat16", "500 ms", "500-500", "5 s", "24.0", "3.00", "20 %", "1 x 10",
     )  # fmt: skip
-    assert found[8][3:5] == ("50,000 steps/s", "50,000-50,000")
+    assert found[8][3:5] == ("50.0 k steps/s", "50.0-50.0")
 
 
 def test_targets_are_judged_by_dtype() -> None:

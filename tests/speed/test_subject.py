@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -58,7 +60,7 @@ def test_a_victim_brings_its_own_sentences() -> None:
     assert len(subject.training) == subjects.TRAIN_SENTENCES
 
 
-def test_a_victim_on_sst2_needs_its_data(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_victim_on_sst2_needs_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prune_env.victims import protocols
     from tests.victims_factory import TINY
 
