@@ -78,6 +78,7 @@ class Report:
         ceiling_size: Rows of its matrices.
         exponents: Growth with sentences and layers; 1 is linear.
         distinct: Different masks among those asked for, by workload.
+        prefix_budget_bytes: Memory that stored prefixes may take in an evaluator as shipped.
         rss_peak_bytes: The most memory the process held, all contestants together.
         seconds: Wall time of the whole run.
         schema: Version of this format.
@@ -93,6 +94,7 @@ class Report:
     ceiling_size: int
     exponents: dict[str, float]
     distinct: dict[str, int]
+    prefix_budget_bytes: int
     rss_peak_bytes: float
     seconds: float
     schema: int = SCHEMA

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
+from prune_env.engine.device import resolve_device
+from prune_env.engine.prefix import DEFAULT_BYTES
 from prune_env.seeds import derive
 from prune_env.speed import environments, evaluations, processes
 from prune_env.speed.ceiling import Ceiling, measure_ceiling
@@ -88,6 +90,7 @@ def measure(source: Source, settings: Settings, cores: int, progress: Progress =
         ceiling_size=next(iter(ceilings.values())).size,
         exponents=measured.exponents,
         distinct=measured.distinct,
+        prefix_budget_bytes=DEFAULT_BYTES[resolve_device(settings.device).type],
         rss_peak_bytes=peak_rss_bytes(),
         seconds=time.perf_counter() - started,
     )

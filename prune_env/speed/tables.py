@@ -14,24 +14,26 @@ from rich.text import Text
 from prune_env.markers import between, write_between
 from prune_env.speed.ceiling import FORMULA
 from prune_env.speed.conditions import warnings
+from prune_env.speed.environments import SINGLE, VECTOR
 from prune_env.speed.report import Report
-from prune_env.speed.rows import SECONDS, SENTENCES, Row, ratios
+from prune_env.speed.rows import SECONDS, Row, ratios, reference, times_faster
 from prune_env.speed.targets import CEILING, EXPONENT, RATE, STATED_FOR, Verdict, judge, kind_of
 
 MARKERS = ("<!-- speed:start -->", "<!-- speed:end -->")
 
 _WIDTH = {"workload": 20}
-_SHORT = {SENTENCES: "sent/s"}
 
 COLUMNS = ("workload", "contestant", "dtype", "each", "min-max", "in all", "x (a)", "x (b)", "ceiling", "timed")
 
 LEGEND = (
-    "Medians of the rounds, contestants taking turns. Each: seconds per evaluation, or the rate that is named; in all: "
+    "Medians of the rounds, contestants taking turns. Each: seconds per evaluation; of W5 and W6 environment "
+    "steps, of W7 sentences a second. In all: "
     "the whole workload, scaled where only a random sample was timed (timed: rounds x how many of how many). "
     "(a) as released: a deep copy of the model an evaluation, every sentence padded to 128, float32, batches of 32. "
     "(b) tuned transformers of the same dtype: heads zeroed in place, sorted sentences, dynamic padding, the fastest "
     "batch size. Ours, no reuse: without stored prefixes and results. Ceiling: useful FLOP a second of the unpruned "
-    f"model over those of a large square matrix product in the same run; useful: {FORMULA}."
+    "model over those of a large square matrix product in the same run; more than 100 % is work that was spared. "
+    f"Useful: {FORMULA}."
 )
 
 
@@ -114,7 +116,16 @@ def notes(report: Report) -> list[str]:
     if report.agreement:
         found.append(f"Largest deviation of logits from the model as released: {_deviations(report)}.")
     found += [
-        _reuse(row) for row in report.rows if "layers_saved" in row.details and row.workload in {"W2", "W3", "W4"}
+        _reuse(row, report.prefix_budget_bytes)
+        for row in report.rows
+        if "layers_saved" in row.details and row.workload in {"W2", "W3", "W4"}
+    ]
+    found += _side_by_side(report.rows)
+    found += [
+        f"Peak memory on the device, {row.workload} {row.case}, {row.contestant} ({row.dtype}): "
+        f"{row.details['device_bytes_peak'] / 2**20:,.0f} MiB."
+        for row in report.rows
+        if "device_bytes_peak" in row.details and row.workload == "W2"
     ]
     if report.exponents:
         grown = ", ".join(f"{name} ^ {value:.2f}" for name, value in report.exponents.items())
@@ -161,13 +172,26 @@ def _verdict(verdict: Verdict) -> str:
     )
 
 
-def _reuse(row: Row) -> str:
+def _reuse(row: Row, budget: int) -> str:
     details = row.details
     return (
         f"{row.workload} {row.case} ({row.dtype}): {details['hit_rate']:.0%} of the masks were known, "
         f"{details['layers_saved']:.0%} of the layers came from prefixes, which took "
-        f"{details['prefix_bytes_peak'] / 2**20:.0f} MiB at most."
+        f"{details['prefix_bytes_peak'] / 2**20:.0f} of {budget / 2**20:.0f} MiB at most."
     )
+
+
+def _side_by_side(rows: Sequence[Row]) -> list[str]:
+    """Says how much W5's vector gains over single environments."""
+    found = []
+    for row in rows:
+        other = reference(row, rows, SINGLE)
+        if row.contestant == VECTOR and other is not None:
+            found.append(
+                f"{row.workload} {row.case} ({row.dtype}): the vector makes {times_faster(row, other):.2f} times the "
+                "steps of single environments one after the other."
+            )
+    return found
 
 
 def _warnings(report: Report) -> list[str]:
@@ -189,7 +213,8 @@ def _deviations(report: Report) -> str:
 def _value(row: Row) -> str:
     """Writes the median with its unit."""
     scale, digits, unit = _scale(row)
-    return f"{row.spread.median * scale:,.{digits}f} {unit}"
+    space = "" if unit.endswith("/s") else " "
+    return f"{row.spread.median * scale:,.{digits}f}{space}{unit}"
 
 
 def _range(row: Row) -> str:
@@ -200,11 +225,11 @@ def _range(row: Row) -> str:
 
 def _scale(row: Row) -> tuple[float, int, str]:
     """Returns what a row's values are multiplied by, their decimals and their unit: three digits of the median."""
-    value, scale, unit = row.spread.median, 1.0, _SHORT.get(row.unit, row.unit)
+    value, scale, unit = row.spread.median, 1.0, "/s"
     if row.unit == SECONDS:
         scale, unit = (1.0, "s") if value >= 1 else (1000.0, "ms")
     elif value >= 10_000:
-        scale, unit = 0.001, f"k {unit}"
+        scale, unit = 0.001, f" k{unit}"
     return scale, max(0, 2 - math.floor(math.log10(value * scale))), unit
 
 

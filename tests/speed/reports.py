@@ -51,6 +51,7 @@ def make_report(**changes: Any) -> Report:
         "ceiling_size": 2048,
         "exponents": {"sentences": 0.98, "layers": 1.2},
         "distinct": {"W4": 200},
+        "prefix_budget_bytes": 512 * 2**20,
         "rss_peak_bytes": 100.0 * 2**20,
         "seconds": 600.0,
     }

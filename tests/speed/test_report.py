@@ -19,6 +19,7 @@ from prune_env.speed.report import check_output, read_report, write_report
 from prune_env.speed.tables import cells, markdown, notes, rich_report, title, update_markdown, verdict_lines
 from prune_env.speed.targets import CEILING, EXPONENT, RATE, judge
 from tests.speed.reports import VERSIONS, make_report
+from tests.speed.rows import seconds
 
 
 def shown(report: Any) -> str:
@@ -85,7 +86,7 @@ def test_cells_by_hand() -> None:
     assert found[4] == (
         "W1 random masks", OURS, "bfloat16", "500 ms", "500-500", "5 s", "24.0", "3.00", "20 %", "1 x 10",
     )  # fmt: skip
-    assert found[8][3:5] == ("50.0 k steps/s", "50.0-50.0")
+    assert found[8][3:5] == ("50.0 k/s", "50.0-50.0")
 
 
 def test_targets_are_judged_by_dtype() -> None:
@@ -133,10 +134,17 @@ def test_the_terminal_shows_all_of_it() -> None:
         assert part in " ".join(text.split())
     assert "Warning" not in text
     joined = " ".join(notes(make_report()))
-    assert "25% of the masks were known, 50% of the layers came from prefixes, which took 3 MiB" in joined
+    assert "25% of the masks were known, 50% of the layers came from prefixes, which took 3 of 512 MiB" in joined
     assert "2.0e-06 (float32), 1.0e-02 (bfloat16)" in joined
     assert "64 (float32), 128 (bfloat16)" in joined
+    assert "W5 K = 64, 872 sentences (float32): the vector makes 12.00 times the steps of single" in joined
     assert "random weights" in title(make_report(shape=replace(make_report().shape, weights="random")))
+
+
+def test_memory_of_a_gpu_is_named() -> None:
+    row = replace(seconds("W2", "ablation sweep", OURS, "float32", 1.0), details={"device_bytes_peak": 7.0 * 2**20})
+    joined = " ".join(notes(make_report(rows=[row])))
+    assert "Peak memory on the device, W2 ablation sweep, ours (float32): 7 MiB." in joined
 
 
 def test_a_busy_machine_and_an_emulated_dtype_are_warned_of() -> None:
