@@ -25,6 +25,7 @@ examples:
   prune-env speed --model minilm-random --out speed.json
   prune-env speed --victim victims/hiddenkiller-minilm --data data --workloads W1,W2,W3,W4 --out speed.json
   prune-env speed --model bert-base-random --device cuda --dtype both --out h200.json
+  prune-env speed --model minilm-random --threads 1 --profile
   prune-env speed --show speed.json h200.json --markdown README.md
 Leave the machine alone while it runs: what else runs makes the numbers worthless, and the report says so.
 --markdown writes between the lines <!-- speed:start --> and <!-- speed:end --> of its file.
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--sentences", type=int, metavar="N", help="evaluate on the first N sentences (default: all)")
     add("--seed", type=int, default=0, metavar="N", help="of masks, policies and samples (default: %(default)s)")
+    add("--profile", action="store_true", help="show where one evaluation's time goes, by kind of work, and no more")
     add("--quick", action="store_true", help="small sizes and one round: to see it run, not to compare")
     add("--out", type=Path, metavar="FILE", help="write the report as JSON")
     add("--markdown", type=Path, metavar="FILE", help="write the tables between the markers of this file")
@@ -67,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
     """Measures, or reads finished reports, and shows them; 0 when it is done."""
     from prune_env.speed.report import check_output, read_report, write_report
 
+    if args.profile:
+        _profile(_source(args), _settings(args))
+        return 0
     if args.show is not None:
         reports = [read_report(path) for path in args.show]
     else:
@@ -130,6 +135,19 @@ def _measure(source: Source, settings: Settings) -> Report:
                 bar.console.print(line, highlight=False, soft_wrap=True)
 
         return measure(source, settings, cores(), report)
+
+
+def _profile(source: Source, settings: Settings) -> None:
+    from prune_env.speed.profile import profile_evaluation, profile_table
+    from prune_env.speed.run import threads
+    from prune_env.speed.subject import open_subject
+
+    with threads(settings.threads):
+        subject = open_subject(source)
+        for dtype in settings.dtypes:
+            rows = profile_evaluation(subject, settings.device, dtype)
+            title = f"{subject.name}, {len(subject.tokens)} sentences, full mask, {dtype}, threads: {settings.threads}"
+            console().print(title, profile_table(rows), highlight=False, markup=False, soft_wrap=True)
 
 
 class _Lines:

@@ -136,3 +136,10 @@ def test_a_log_has_one_line_a_stage_with_the_time_to_go(monkeypatch: pytest.Monk
     lines = speed._Lines()
     found = [lines.of(*said) for said in (("start", 0, 0), ("W1", 0, 40), ("W1: ours", 5, 40), ("W2", 10, 40))]
     assert found == ["start", "W1", "", "W2, about 6 min to go"], "120 s for a quarter leave 360 s"
+
+
+def test_a_profile_names_the_kinds_of_work(capsys: Capture) -> None:
+    assert main([*TINY, "--profile"]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny-syntactic, 60 sentences, full mask, float32, threads: 1" in shown
+    assert "matrix products" in shown and "attention" in shown
