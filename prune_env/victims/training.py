@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from prune_env.errors import ConfigError
 from prune_env.types import HeadMask
 from prune_env.victims import training_state
 from prune_env.victims.training_config import PRECISIONS, TrainingConfig, native_bfloat16
+from prune_env.victims.vocabulary import WholeVocabulary, vocabulary
 
 __all__ = [
     "PRECISIONS",
@@ -55,9 +56,18 @@ class Batch:
     labels: Tensor
     index: NDArray[np.int64]
 
+    def to(self, device: torch.device) -> Batch:
+        """Returns the batch on a device."""
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        return Batch(self.input_ids.to(device), lengths, self.labels.to(device), self.index)
+
 
 LossFunction = Callable[[Architecture, Batch], Tensor]
-"""(architecture, batch) -> scalar loss to minimise; runs the forward itself, with dropout."""
+"""(architecture, batch) -> scalar loss to minimise; runs the forward itself, with dropout.
+
+The ids are rows of this architecture's word embedding, which may hold the batch's own words only: `index` says which
+sentences they are.
+"""
 
 
 @dataclass(frozen=True)
@@ -122,14 +132,13 @@ def train(
     run = training_state.run_hash(config, seed, tokens, model) if checkpoint else ""
     losses, started = list(training_state.resume(checkpoint, run, model, optimiser)), time.perf_counter()
     for epoch in range(len(losses), config.epochs):
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        with _dropout_of(seed, epoch, device), vocabulary(model, optimiser, tokens) as words:
             summed = torch.zeros((), device=device)
-            for i, batch in enumerate(_batches(tokens, config.batch_size, seed, epoch, device)):
+            for i, index in enumerate(epoch_order(tokens.lengths, config.batch_size, seed, epoch)):
                 done = epoch * steps + i
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * (1.0 - done / total)
-                summed += _step(objective, architecture, batch, optimiser, config)
+                summed += _step(objective, words, make_batch(tokens, index), device, config)
                 if on_step is not None:
                     on_step(done + 1, total)
         losses.append(float(summed) / steps)
@@ -156,9 +165,12 @@ def epoch_order(lengths: NDArray[np.integer], batch_size: int, seed: int, epoch:
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _batches(tokens: TokenizedSplit, size: int, seed: int, epoch: int, device: torch.device) -> Iterator[Batch]:
-    for index in epoch_order(tokens.lengths, size, seed, epoch):
-        yield make_batch(tokens, index, device)
+@contextmanager
+def _dropout_of(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Gives an epoch the random state that is its own, and the caller's back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        yield
 
 
 def make_batch(tokens: TokenizedSplit, index: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
@@ -170,17 +182,13 @@ def make_batch(tokens: TokenizedSplit, index: NDArray[np.int64], device: torch.d
 
 
 def _step(
-    loss: LossFunction,
-    architecture: Architecture,
-    batch: Batch,
-    optimiser: torch.optim.Optimizer,
-    config: TrainingConfig,
+    loss: LossFunction, words: WholeVocabulary, batch: Batch, device: torch.device, config: TrainingConfig
 ) -> Tensor:
-    with torch.autocast(batch.labels.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+    architecture, ids = words.take(batch.input_ids)
+    batch = replace(batch, input_ids=ids).to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
         value = loss(architecture, batch)
-    optimiser.zero_grad(set_to_none=True)
     value.backward()
-    parameters: list[Any] = [p for group in optimiser.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-    optimiser.step()
+    torch.nn.utils.clip_grad_norm_(words.parameters, config.max_grad_norm)
+    words.step()
     return value.detach().float()
