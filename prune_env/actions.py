@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -15,10 +16,8 @@ from prune_env.types import HeadScores
 class HeadSet(NamedTuple):
     """The heads one step tries to prune, and what became of the others that were asked for."""
 
-    slots: NDArray[np.bool_]
-    """bool (slots,), True = prune."""
-    size: int
-    """Heads in the set."""
+    slots: Sequence[int]
+    """The heads to prune, by rising slot."""
     ignored: int
     """Asked for, but already pruned or padding."""
     protected: int
@@ -27,12 +26,17 @@ class HeadSet(NamedTuple):
     """Asked for, but more than one step may prune."""
 
 
-NO_HEADS = HeadSet(np.zeros(0, dtype=np.bool_), 0, 0, 0, 0)
+NO_HEADS = HeadSet((), 0, 0, 0)
 """What `reset` tried."""
 
 
 class ActionRules:
-    """The rules every set is subject to: no empty layer, and no more heads than one step may prune."""
+    """The rules every set is subject to: no empty layer, and no more heads than one step may prune.
+
+    Attributes:
+        limit: Heads one step may prune.
+        rank: int64 (slots,), 0 = the most important head, which stays first and is restored first; padding comes last.
+    """
 
     def __init__(self, layout: Layout, importance: HeadScores, limit: int) -> None:
         """Sets up the order in which heads are protected and restored.
@@ -42,60 +46,90 @@ class ActionRules:
             importance: float (layers, heads); the more important head is the one that stays.
             limit: Heads one step may prune, at least 1.
         """
+        self.limit = limit
         self._layout = layout
-        self._limit = limit
-        # Rank 0 is the most important head; equal ones rank by their index, padding comes last.
+        self._grid_heads = layout.grid_heads
+        # Equal heads rank by their index.
         real = layout.flat(np.ones((layout.layers, layout.heads), dtype=np.bool_))
         order = np.where(real, -layout.spread(importance), np.inf).argsort(kind="stable")
-        self._rank = np.empty(layout.slots, dtype=np.int64)
-        self._rank[order] = np.arange(layout.slots)
+        self.rank = np.empty(layout.slots, dtype=np.int64)
+        self.rank[order] = np.arange(layout.slots)
+        self._rank_of = self.rank.tolist()
 
-    def legal(self, wanted: NDArray[np.bool_], kept: NDArray[np.bool_], generator: np.random.Generator) -> HeadSet:
-        """Returns the set that is tried when `wanted` (slots,) is asked for and `kept` (slots,) is there."""
-        chosen = wanted & kept
-        size = int(np.count_nonzero(chosen))
-        ignored = int(np.count_nonzero(wanted)) - size
-        protected = self._protect(chosen, kept) if size else 0
-        size -= protected
-        dropped = max(0, size - self._limit)
+    def legal(self, wanted: list[int], kept: NDArray[np.bool_], generator: np.random.Generator) -> HeadSet:
+        """Returns the set that is tried when these slots, rising, are asked for and `kept` (slots,) is there."""
+        there = kept.tobytes()
+        chosen = [slot for slot in wanted if there[slot]]
+        stay = self._protected(chosen, there)
+        if stay:
+            chosen = [slot for slot in chosen if slot not in stay]
+        dropped = max(0, len(chosen) - self.limit)
         if dropped:
-            chosen[generator.permutation(chosen.nonzero()[0])[:dropped]] = False
-        return HeadSet(chosen, size - dropped, ignored, protected, dropped)
+            chosen = surviving(chosen, dropped, generator)
+        return HeadSet(chosen, len(wanted) - len(chosen) - len(stay) - dropped, len(stay), dropped)
 
-    def _protect(self, chosen: NDArray[np.bool_], kept: NDArray[np.bool_]) -> int:
-        """Takes the most important head of each layer that `chosen` would empty out of it; returns how many."""
-        emptied = (self._layout.kept_by_layer(kept & ~chosen) == 0).nonzero()[0]
-        for layer in emptied:
-            start = layer * self._layout.grid_heads
-            candidates = start + kept[start : start + self._layout.grid_heads].nonzero()[0]
-            chosen[candidates[self._rank[candidates].argmin()]] = False
-        return len(emptied)
+    def _protected(self, chosen: list[int], there: bytes) -> set[int]:
+        """Returns the most important head of each layer that `chosen` would empty; `there` holds 1 for a kept head."""
+        stay, width, first = set(), self._grid_heads, 0
+        while first < len(chosen):
+            start = chosen[first] // width * width
+            last = first + 1
+            while last < len(chosen) and chosen[last] < start + width:
+                last += 1
+            if there.count(1, start, start + width) == last - first:
+                stay.add(min(chosen[first:last], key=self._rank_of.__getitem__))
+            first = last
+        return stay
 
-    def most_important_first(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Returns the slots of a set (slots,) in the order in which backtracking restores them."""
-        slots = chosen.nonzero()[0]
-        return slots[self._rank[slots].argsort()]
+    def most_important_first(self, chosen: Sequence[int]) -> list[int]:
+        """Returns the slots of a set in the order in which backtracking restores them."""
+        return sorted(chosen, key=self._rank_of.__getitem__)
 
     def prunable(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Returns bool (slots,): the kept heads that are not the last of their layer."""
-        rows = kept.reshape(self._layout.grid_layers, self._layout.grid_heads)
-        prunable: NDArray[np.bool_] = rows & (rows.sum(axis=1, keepdims=True) > 1)
-        return prunable.reshape(-1)
+        """Returns bool (..., slots): the kept heads of (..., slots) that are not the last of their layer."""
+        rows = kept.reshape(*kept.shape[:-1], self._layout.grid_layers, self._grid_heads)
+        prunable: NDArray[np.bool_] = rows & (rows.sum(axis=-1, keepdims=True) > 1)
+        return prunable.reshape(kept.shape)
 
 
-def read_action(action: NDArray[np.int8], slots: int) -> tuple[NDArray[np.bool_], bool]:
-    """Splits an action into the heads to prune, bool (slots,), and whether to stop.
+def surviving(chosen: Sequence[int], dropped: int, generator: np.random.Generator) -> list[int]:
+    """Returns what is left of a set, in its order, when the generator drops this many of its heads."""
+    gone = set(generator.permutation(np.array(chosen, dtype=np.int64))[:dropped].tolist())
+    return [slot for slot in chosen if slot not in gone]
+
+
+def read_action(action: NDArray[np.int8], slots: int) -> tuple[list[int], bool]:
+    """Splits an action into the slots to prune, rising, and whether to stop.
+
+    Raises:
+        gymnasium.error.InvalidAction: Another shape, or a value that is neither 0 nor 1.
+    """
+    bits = read_bits(action, (slots + 1,))
+    wanted: list[int] = bits.nonzero()[0].tolist()
+    stop = bool(wanted) and wanted[-1] == slots
+    return wanted[:-1] if stop else wanted, stop
+
+
+def read_bits(action: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Returns an action, or a batch of them, as an array that holds nothing but zeros and ones.
+
+    Args:
+        action: What should be bits of that shape, in any dtype.
+        shape: (slots + 1,), or (K, slots + 1) for K of them.
 
     Raises:
         gymnasium.error.InvalidAction: Another shape, or a value that is neither 0 nor 1.
     """
     bits = np.asarray(action)
-    if bits.shape != (slots + 1,):
+    if bits.shape != shape:
         raise gym.error.InvalidAction(
-            f"expected an action of shape ({slots + 1},), one bit a head and a last one for stop, got {bits.shape}; "
+            f"expected an action of shape {shape}, one bit a head and a last one for stop, got {bits.shape}; "
             "env.action_space.sample() draws a valid one"
         )
-    flags = bits.astype(np.bool_)
-    if bits.dtype != np.bool_ and not (flags == bits).all():
+    if bits.dtype.char == "b":  # int8, what the action space draws: as bytes it is checked fastest
+        valid = not bits.tobytes().strip(b"\0\1")
+    else:
+        valid = bool((bits.astype(np.bool_) == bits).all())
+    if not valid:
         raise gym.error.InvalidAction(f"expected an action of zeros and ones, got {bits.tolist()}; 1 prunes a head")
-    return flags[:-1], bool(flags[-1])
+    return bits

@@ -15,6 +15,7 @@ from prune_env.dynamics import Attempt, Dynamics
 from prune_env.engine.evaluator import Evaluator
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.layout import Layout
+from prune_env.measurement import Measurement
 from prune_env.observation import Observation, Observer
 from prune_env.rewards import Outcome, Reward, SparsityReward
 from prune_env.state import EnvState
@@ -138,18 +139,21 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise UnknownNameError("render_mode", str(render_mode), self.metadata["render_modes"])
         self.render_mode = render_mode
+        self.evaluator = evaluator
         self.config = config
         self.reward: Reward = SparsityReward() if reward is None else reward
         self.layout = Layout.of(evaluator.layers, evaluator.heads, config.pad_to)
-        self._observer = Observer(self.layout, importance, evaluator.sentences)
-        self.importance = self._observer.importance
+        self.observer = Observer(self.layout, importance, evaluator.sentences)
+        self.importance = self.observer.importance
         first_metric = next(iter(self.importance.values()))
-        self._rules = ActionRules(self.layout, first_metric, config.heads_per_step(self.layout.size))
-        self._dynamics = Dynamics(evaluator, self.layout, self._rules, config, diagnostics)
+        self.rules = ActionRules(self.layout, first_metric, config.heads_per_step(self.layout.size))
+        self.measurement = Measurement(evaluator, self.layout, config, diagnostics)
+        self._dynamics = Dynamics(self.measurement, self.rules, config)
         self._sentences = evaluator.sentences
         self._max_steps = config.steps(self.layout.size)
+        self._violations_end = config.on_violation == "terminate"
         self._state: EnvState | None = None
-        self.observation_space = self._observer.space  # type: ignore[assignment]  # Dict is not generic in its keys
+        self.observation_space = self.observer.space  # type: ignore[assignment]  # Dict is not generic in its keys
         self.action_space = gym.spaces.MultiBinary(self.layout.slots + 1)
 
     def reset(
@@ -167,16 +171,8 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
             ThresholdError: A threshold outside (0, 1], or one that no mask can meet.
         """
         super().reset(seed=seed)
-        options = options or {}
-        if unknown := set(options) - {"mask", "threshold"}:
-            raise ConfigError(
-                f"expected only the options 'mask' and 'threshold', got {sorted(unknown)}; leave them out"
-            )
-        layers, heads = self.layout.layers, self.layout.heads
-        mask = options.get("mask")
-        mask = full_mask(layers, heads) if mask is None else check_mask(mask, layers, heads)
-        self._state, nothing = self._dynamics.start(self.layout.flat(mask), options.get("threshold"))
-        return self._observe(self._state), self._observer.describe(self._state, nothing)
+        self._state, nothing = self._dynamics.start(*read_options(options, self.layout))
+        return self._observe(self._state), self.observer.describe(self._state, nothing)
 
     def step(self, action: NDArray[np.int8]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Prunes the heads whose bits are set, then stops if the last bit is.
@@ -189,34 +185,36 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         if state.over:
             raise gym.error.ResetNeeded("expected a running episode, got step() after its end; call reset()")
         wanted, stop = read_action(action, self.layout.slots)
-        attempt = self._dynamics.attempt(state, self._rules.legal(wanted, state.kept, self.np_random))
+        attempt = self._dynamics.attempt(state, self.rules.legal(wanted, state.kept, self.np_random))
         state.steps += 1
-        violated = attempt.violation and self.config.on_violation == "terminate"
+        violated = attempt.violation and self._violations_end
         terminated = stop or violated or state.remaining == self.layout.layers
         truncated = not terminated and (state.steps >= self._max_steps or self._dynamics.evaluations_left(state) <= 0)
         state.over = terminated or truncated
         terms = self.reward.terms(self._outcome(state, attempt))
-        info = self._observer.describe(state, attempt)
-        info |= {f"reward_{name}": value for name, value in terms.items()}
+        info = self.observer.describe(state, attempt)
+        for name, value in terms.items():
+            info[f"reward_{name}"] = value
         return self._observe(state), float(sum(terms.values())), terminated, truncated, info
 
     def _outcome(self, state: EnvState, attempt: Attempt) -> Outcome:
         size, sentences = self.layout.size, self._sentences
+        # By position, in the order of the fields: by name it takes twice as long.
         return Outcome(
-            heads=size,
-            gain=attempt.pruned / size,
-            pruned_fraction=(size - state.remaining) / size,
-            accuracy=state.correct / sentences,
-            accuracy_change=attempt.correct_change / sentences,
-            attempted_accuracy=attempt.correct / sentences,
-            threshold=state.threshold.accuracy,
-            violation=attempt.violation,
-            holds=state.correct >= state.threshold.required,
-            ended=state.over,
+            size,
+            attempt.pruned / size,
+            (size - state.remaining) / size,
+            state.correct / sentences,
+            attempt.correct_change / sentences,
+            attempt.correct / sentences,
+            state.threshold.accuracy,
+            attempt.violation,
+            state.correct >= state.threshold.required,
+            state.over,
         )
 
     def _observe(self, state: EnvState) -> Observation:
-        return self._observer.observe(state, 1 - state.steps / self._max_steps, self._dynamics.evaluations_left(state))
+        return self.observer.observe(state, 1 - state.steps / self._max_steps, self._dynamics.evaluations_left(state))
 
     def _started(self) -> EnvState:
         if self._state is None:
@@ -229,7 +227,7 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         Only pruning is ever barred: of heads that are not there, and of the last head of a layer.
         """
         masks = np.ones((self.layout.slots + 1, 2), dtype=np.bool_)
-        masks[:-1, 1] = self._rules.prunable(self._started().kept)
+        masks[:-1, 1] = self.rules.prunable(self._started().kept)
         return masks.reshape(-1)
 
     def get_state(self) -> EnvState:
@@ -255,16 +253,44 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         if self.render_mode is None:
             gym.logger.warn('render() needs a render mode: pass render_mode="ansi" or "rgb_array"')
             return None
+        state = self._started()
+        return self.frame(state.kept, state.correct, state.threshold.accuracy, state.steps, len(state.counts))
+
+    def frame(self, kept: NDArray[np.bool_], correct: int, threshold: float, steps: int, evaluations: int) -> Any:
+        """Draws a state of an episode, this one's or a vector environment's, in the render mode.
+
+        Args:
+            kept: bool (slots,), heads that are there.
+            correct: Sentences that are right without the others.
+            threshold: Accuracy a mask has to reach.
+            steps: Steps taken.
+            evaluations: Distinct masks asked for.
+        """
         from prune_env.render import HeadMap, head_map_array, head_map_text
 
-        state = self._started()
         metric, importance = next(iter(self.importance.items()))
         view = HeadMap(
-            mask=self.layout.mask(state.kept),
+            mask=self.layout.mask(kept),
             importance=importance,
-            accuracy=state.correct / self._sentences,
-            threshold=state.threshold.accuracy,
+            accuracy=correct / self._sentences,
+            threshold=threshold,
             metric=metric,
-            caption=f"step {state.steps} of {self._max_steps}, {len(state.counts)} evaluations",
+            caption=f"step {steps} of {self._max_steps}, {evaluations} evaluations",
         )
         return head_map_text(view) if self.render_mode == "ansi" else head_map_array(view)
+
+
+def read_options(options: Mapping[str, Any] | None, layout: Layout) -> tuple[NDArray[np.bool_], float | None]:
+    """Reads what `reset` was told: the slots of the starting mask (slots,), and the episode's own threshold.
+
+    Raises:
+        ConfigError: An option of another name.
+        MaskError: A mask of another shape or dtype, or with an empty layer.
+    """
+    options = options or {}
+    if unknown := set(options) - {"mask", "threshold"}:
+        raise ConfigError(f"expected only the options 'mask' and 'threshold', got {sorted(unknown)}; leave them out")
+    mask = options.get("mask")
+    if mask is None:
+        mask = full_mask(layout.layers, layout.heads)
+    return layout.flat(check_mask(mask, layout.layers, layout.heads)), options.get("threshold")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.errors import ConfigError
-from prune_env.types import HeadMask
+from prune_env.types import HeadMask, HeadMasks
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,30 @@ class Layout:
             )
         return cls(layers, heads, grid_layers, grid_heads)
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Slots in all, padding included."""
         return self.grid_layers * self.grid_heads
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Heads of the model in all."""
         return self.layers * self.heads
 
+    @cached_property
+    def padded(self) -> bool:
+        """Whether the grid is larger than the model."""
+        return self.slots != self.size
+
+    def masks(self, kept: NDArray[np.bool_]) -> HeadMasks:
+        """Returns head masks (K, layers, heads) of the kept slots (slots,) or (K, slots); memory may be shared."""
+        grids = kept.reshape(-1, self.grid_layers, self.grid_heads)
+        return grids[:, : self.layers, : self.heads] if self.padded else grids
+
     def mask(self, kept: NDArray[np.bool_]) -> HeadMask:
         """Returns a fresh head mask (layers, heads) of the kept slots (slots,)."""
-        return kept.reshape(self.grid_layers, self.grid_heads)[: self.layers, : self.heads].copy()
+        grid = kept.reshape(self.grid_layers, self.grid_heads)
+        return grid[: self.layers, : self.heads].copy() if self.padded else grid.copy()
 
     def flat(self, mask: HeadMask) -> NDArray[np.bool_]:
         """Returns the slots (slots,) of a head mask (layers, heads), padding False."""
@@ -64,17 +77,14 @@ class Layout:
         grid[: self.layers, : self.heads] = mask
         return grid.reshape(-1)
 
-    def head_indices(self, slots: NDArray[np.bool_]) -> list[int]:
-        """Returns the head indices (layer * heads + head) of the slots (slots,) that are set."""
-        return self.mask(slots).reshape(-1).nonzero()[0].tolist()
+    def head_indices(self, slots: Sequence[int]) -> list[int]:
+        """Returns the head indices (layer * heads + head) of a model's slots, as a fresh list."""
+        if not self.padded:
+            return list(slots)
+        return [slot // self.grid_heads * self.heads + slot % self.grid_heads for slot in slots]
 
     def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the slots (slots,) of one number a head (layers, heads), padding 0."""
         grid = np.zeros((self.grid_layers, self.grid_heads), dtype=np.float32)
         grid[: self.layers, : self.heads] = values
         return grid.reshape(-1)
-
-    def kept_by_layer(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Returns the number of kept heads in each of the model's layers, (layers,)."""
-        counts: NDArray[np.int64] = kept.reshape(self.grid_layers, self.grid_heads).sum(axis=1)
-        return counts[: self.layers]

@@ -19,12 +19,18 @@ Observation: TypeAlias = dict[str, NDArray[Any]]
 """What `BertHeadPruneEnv` shows a policy; its keys and shapes are in the environment's docstring."""
 
 
+_NUMBERS = {"accuracy": 1, "last_change": 1, "threshold": 1, "budget": 2}
+"""The numbers of an observation by key, and how many each has."""
+
+
 class Observer:
     """Builds observations whose arrays are fresh in every call; holds the columns that never change.
 
     Attributes:
         space: The observation space.
         importance: float32 (layers, heads) for each metric, scaled to [0, 1].
+        columns: float32 (slots,) for each key that never changes, `depth` and the metrics.
+        valid: int8 (slots,), 1 = a head of this model.
     """
 
     def __init__(self, layout: Layout, importance: Mapping[str, HeadScores], sentences: int) -> None:
@@ -44,33 +50,38 @@ class Observer:
         self._sentences = sentences
         self.importance = {name: _scaled(name, scores, layout) for name, scores in importance.items()}
         depth = np.linspace(0, 1, layout.layers, dtype=np.float32) if layout.layers > 1 else np.zeros(1, np.float32)
-        columns = {"depth": np.repeat(depth[:, None], layout.heads, axis=1)}
-        columns |= {f"importance_{name}": scores for name, scores in self.importance.items()}
-        self._names = tuple(columns)
-        self._columns = np.stack([layout.spread(column) for column in columns.values()])
-        self._valid = layout.flat(np.ones((layout.layers, layout.heads), dtype=np.bool_)).view(np.int8)
+        grids = {"depth": np.repeat(depth[:, None], layout.heads, axis=1)}
+        grids |= {f"importance_{name}": scores for name, scores in self.importance.items()}
+        self.columns = {name: layout.spread(grid) for name, grid in grids.items()}
+        self.valid = layout.flat(np.ones((layout.layers, layout.heads), dtype=np.bool_)).view(np.int8)
+        # An observation's floats are cut out of one array, the numbers last: copying that one is what costs least.
+        self._floats = np.concatenate([*self.columns.values(), np.zeros(sum(_NUMBERS.values()), np.float32)])
+        self._cuts: list[tuple[str, slice]] = []
+        end = 0
+        for name, size in [*dict.fromkeys(self.columns, layout.slots).items(), *_NUMBERS.items()]:
+            self._cuts.append((name, slice(end, end + size)))
+            end += size
         self.space = self._make_space(layout.slots)
 
     def _make_space(self, slots: int) -> spaces.Dict[Any]:
         parts: dict[str, spaces.Space[Any]] = {name: spaces.MultiBinary(slots) for name in ("mask", "valid", "failed")}
-        parts |= {name: spaces.Box(0.0, 1.0, (slots,), np.float32) for name in self._names}
-        parts |= {name: spaces.Box(0.0, 1.0, (1,), np.float32) for name in ("accuracy", "threshold")}
+        parts |= {name: spaces.Box(0.0, 1.0, (slots,), np.float32) for name in self.columns}
+        parts |= {name: spaces.Box(0.0, 1.0, (size,), np.float32) for name, size in _NUMBERS.items()}
         parts["last_change"] = spaces.Box(-1.0, 1.0, (1,), np.float32)
-        parts["budget"] = spaces.Box(0.0, 1.0, (2,), np.float32)
         return spaces.Dict(parts)
 
     def observe(self, state: EnvState, steps_left: float, evaluations_left: float) -> Observation:
         """Returns the observation of a state; both budgets are fractions of what there was."""
-        observation: Observation = dict(zip(self._names, self._columns.copy(), strict=True))
+        floats = self._floats.copy()
+        floats[-5] = state.correct / self._sentences
+        floats[-4] = state.change / self._sentences
+        floats[-3] = state.threshold.accuracy
+        floats[-2] = steps_left
+        floats[-1] = evaluations_left
+        observation: Observation = {name: floats[cut] for name, cut in self._cuts}
         observation["mask"] = state.kept.astype(np.int8)
-        observation["valid"] = self._valid.copy()
+        observation["valid"] = self.valid.copy()
         observation["failed"] = state.failed.astype(np.int8)
-        accuracy, change = state.correct / self._sentences, state.change / self._sentences
-        numbers = np.array((accuracy, change, state.threshold.accuracy, steps_left, evaluations_left), np.float32)
-        observation["accuracy"] = numbers[0:1]
-        observation["last_change"] = numbers[1:2]
-        observation["threshold"] = numbers[2:3]
-        observation["budget"] = numbers[3:5]
         return observation
 
     def describe(self, state: EnvState, attempt: Attempt) -> dict[str, Any]:
@@ -80,7 +91,7 @@ class Observer:
             "head_mask": self._layout.mask(state.kept),
             "accuracy": state.correct / self._sentences,
             "attempted_accuracy": attempt.correct / self._sentences,
-            "attempted_heads": self._layout.head_indices(heads.slots) if heads.size else [],
+            "attempted_heads": self._layout.head_indices(heads.slots),
             "violation": attempt.violation,
             "evaluations": len(state.counts),
             "pruned_fraction": (size - state.remaining) / size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from prune_env.errors import ConfigError, UnknownNameError
 
@@ -36,7 +36,12 @@ class Outcome(NamedTuple):
 
 
 class Reward(Protocol):
-    """A reward is the sum of its terms, which stand in `info` as `reward_<name>`."""
+    """A reward is the sum of its terms, which stand in `info` as `reward_<name>`.
+
+    A reward with the attribute `batched = True` promises that `terms` is plain arithmetic, so that it works on an
+    `Outcome` of arrays (K,) as well: the vector environment then calls it once a step, instead of once a
+    sub-environment. Nothing else depends on it.
+    """
 
     def terms(self, outcome: Outcome) -> dict[str, float]:
         """Returns the same names in every step, 0.0 where a term does not apply."""
@@ -53,6 +58,7 @@ class SparsityReward:
         shortfall_weight: Price of the accuracy that is missing, >= 0.
     """
 
+    batched: ClassVar[bool] = True
     shortfall_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -74,6 +80,7 @@ class LagrangianReward:
         multiplier: Price of accuracy in pruned fractions, >= 0.
     """
 
+    batched: ClassVar[bool] = True
     multiplier: float = 1.0
 
     def __post_init__(self) -> None:
@@ -92,9 +99,11 @@ class LagrangianReward:
 class TerminalReward:
     """Sparse: nothing until the episode ends, then the final mask's pruned fraction if it meets the threshold."""
 
+    batched: ClassVar[bool] = True
+
     def terms(self, outcome: Outcome) -> dict[str, float]:
         """Returns `final`."""
-        return {"final": outcome.pruned_fraction if outcome.ended and outcome.holds else 0.0}
+        return {"final": outcome.pruned_fraction * (outcome.ended & outcome.holds)}
 
 
 REWARDS: dict[str, Callable[[], Reward]] = {
@@ -117,9 +126,8 @@ def make_reward(name: str) -> Reward:
 
 
 def _violation(outcome: Outcome, weight: float) -> float:
-    if not outcome.violation:
-        return 0.0
-    return -(1 / outcome.heads + weight * (outcome.threshold - outcome.attempted_accuracy))
+    cost = 1 / outcome.heads + weight * (outcome.threshold - outcome.attempted_accuracy)
+    return 0.0 - outcome.violation * cost  # not -(...): without a violation that is -0.0
 
 
 def _check_weight(name: str, value: float) -> None:

@@ -20,7 +20,8 @@ ORDER = (
     {"importance"},
     {"victims"},
     {"render", "rewards"},
-    {"actions", "dynamics", "env", "layout", "observation", "state", "wrappers"},
+    {"actions", "dynamics", "env", "layout", "measurement", "observation", "state", "wrappers"}
+    | {"vector", "vector_dynamics", "vector_state", "vector_view"},
     {"methods", "record_form", "records", "rollout", "scripted"},
     {"machine", "scoring", "tensorboard"},
     {"registration"},

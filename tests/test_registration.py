@@ -84,7 +84,7 @@ def test_both_checkers_pass_without_a_warning(env: gym.Env[Any, Any]) -> None:
 def test_environments_on_one_task_share_their_evaluator(env: gym.Env[Any, Any]) -> None:
     other: Any = gym.make("BertHeadPrune-v0", victim=VICTIM).unwrapped
     first: Any = env.unwrapped
-    assert other._dynamics._evaluator is first._dynamics._evaluator
+    assert other.evaluator is first.evaluator
 
 
 def test_the_diagnosis_is_opened_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
