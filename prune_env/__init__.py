@@ -8,4 +8,8 @@ __version__ = "0.1.0"
 
 __all__ = ["__version__"]
 
-register(id="BertHeadPrune-v0", entry_point="prune_env.registration:make_env")
+register(
+    id="BertHeadPrune-v0",
+    entry_point="prune_env.registration:make_env",
+    vector_entry_point="prune_env.registration:make_vector_env",
+)

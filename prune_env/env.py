@@ -139,7 +139,7 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise UnknownNameError("render_mode", str(render_mode), self.metadata["render_modes"])
         self.render_mode = render_mode
-        self.evaluator = evaluator
+        self.evaluator, self.diagnostics = evaluator, diagnostics
         self.config = config
         self.reward: Reward = SparsityReward() if reward is None else reward
         self.layout = Layout.of(evaluator.layers, evaluator.heads, config.pad_to)

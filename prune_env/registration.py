@@ -1,4 +1,4 @@
-"""The factory behind `gym.make("BertHeadPrune-v0", ...)`: names and folders in, a live environment out."""
+"""The factories behind `gym.make` and `gym.make_vec` of `BertHeadPrune-v0`: names and folders in, environments out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from prune_env.importance import load_metric
 from prune_env.layout import Layout
 from prune_env.rewards import make_reward
 from prune_env.scoring import Scoring, scoring_of
+from prune_env.vector import BertHeadPruneVectorEnv, check_counts
 from prune_env.victims.checkpoint_folder import head_grid
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import get_protocol
@@ -107,6 +108,37 @@ def make_env(
         reward=chosen,
         diagnostics=oracle_evaluator(scoring, opened) if diagnostics else None,
         render_mode=render_mode,
+    )
+
+
+def make_vector_env(
+    victim: str, *, num_envs: int = 1, max_episode_steps: int | None = None, **arguments: Any
+) -> BertHeadPruneVectorEnv:
+    """Makes K environments on a victim, for `gym.make_vec`; every argument is a JSON value.
+
+    They share their evaluator with every other environment of the process on the same task, device and dtype.
+
+    Args:
+        victim: As in `make_env`.
+        num_envs: Sub-environments, K >= 1.
+        max_episode_steps: Steps until truncation from outside, as `gym.make` would add it; None: `max_steps` alone.
+        **arguments: The other arguments of `make_env`.
+
+    Raises:
+        ConfigError: `num_envs` or `max_episode_steps` that is no whole number of at least 1.
+        PruneEnvError: As `make_env` says.
+    """
+    check_counts(num_envs, max_episode_steps)
+    one = make_env(victim, **arguments)
+    return BertHeadPruneVectorEnv(
+        one.evaluator,
+        one.importance,
+        one.config,
+        num_envs,
+        reward=one.reward,
+        diagnostics=one.diagnostics,
+        render_mode=one.render_mode,
+        max_episode_steps=max_episode_steps,
     )
 
 

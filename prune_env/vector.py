@@ -22,7 +22,19 @@ from prune_env.rewards import Outcome, Reward
 from prune_env.types import HeadScores
 from prune_env.vector_dynamics import Attempts, VectorDynamics
 from prune_env.vector_state import Start, VectorState
-from prune_env.vector_view import VectorObserver
+from prune_env.vector_view import (
+    ACCURACY,
+    ACCURACY_CHANGE,
+    ATTEMPTED,
+    CHANGE,
+    EVALUATIONS_LEFT,
+    GAIN,
+    PRUNED,
+    STEPS_LEFT,
+    THRESHOLD,
+    InfoTable,
+    VectorObserver,
+)
 
 Batch = tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
@@ -55,6 +67,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         reward: Reward | None = None,
         diagnostics: Evaluator | None = None,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
     ) -> None:
         """Makes K environments.
 
@@ -66,11 +79,13 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             reward: `SparsityReward()` if None.
             diagnostics: Triggered sentences labelled with the target.
             render_mode: "ansi" or "rgb_array"; `render` then returns K frames.
+            max_episode_steps: Steps until truncation from outside, as by Gymnasium's `TimeLimit`: neither the
+                observation nor the reward knows of it. None for no other limit than `config.max_steps`.
 
         Raises:
-            ConfigError: No sub-environment, or what `BertHeadPruneEnv` refuses.
+            ConfigError: No sub-environment or no step, or what `BertHeadPruneEnv` refuses.
         """
-        check_num_envs(num_envs)
+        check_counts(num_envs, max_episode_steps)
         one = BertHeadPruneEnv(
             evaluator, importance, config, reward=reward, diagnostics=diagnostics, render_mode=render_mode
         )
@@ -82,17 +97,25 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         self.action_space = batch_space(one.action_space, num_envs)
         self._one = one
         self._dynamics = VectorDynamics(one.measurement, one.rules, one.layout, config)
-        self._observer = VectorObserver(
-            one.observer, one.layout, evaluator.sentences, num_envs, one.measurement.diagnosed
-        )
-        self._sentences = evaluator.sentences
-        self._max_steps = config.steps(one.layout.size)
+        sentences, size = float(evaluator.sentences), float(one.layout.size)
+        divisors = dict.fromkeys((ACCURACY, CHANGE, ATTEMPTED, ACCURACY_CHANGE), sentences) | {
+            STEPS_LEFT: float(config.steps(one.layout.size)),
+            EVALUATIONS_LEFT: float(config.max_evaluations or np.inf),
+            PRUNED: size,
+            GAIN: size,
+        }
+        self._observer = VectorObserver(one.observer, one.layout, num_envs, one.measurement.diagnosed, divisors)
+        self._most_pruned = one.layout.size - one.layout.layers
+        self._max_episode_steps = max_episode_steps
         self._violations_end = config.on_violation == "terminate"
         self._state = VectorState.empty(num_envs, one.layout.slots)
         self._started = np.zeros(num_envs, dtype=np.bool_)
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int | None] = [None] * num_envs
-        self._default_start: Start | None = None
+        self._all = np.ones(num_envs, dtype=np.bool_)
+        self._action_shape = (num_envs, one.layout.slots + 1)
+        self._fractions = np.zeros((10, num_envs))
+        self._default_start: tuple[Start, NDArray[np.float64]] | None = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -113,16 +136,17 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         chosen = self._read_reset_mask(options.pop("reset_mask", None))
         seeds = self._read_seeds(seed)
         kept, threshold = read_options(options, self.layout)
-        start = self._dynamics.start(kept, threshold) if options else self._start()
+        start, fractions = self._measured(kept, threshold) if options else self._start()
         rows = chosen.nonzero()[0]
         for row in rows.tolist():
             if (own := seeds[row]) is not None:
                 self._generators[row], self._seeds[row] = seeding.np_random(own)
         self._state.restart(rows, start)
+        self._fractions[:, rows] = fractions
         self._started |= chosen
         table = self._observer.nothing()
-        self._observer.restart(table, rows, start)
-        return self._observe(), table.as_dict(chosen, chosen)
+        self._observer.restart(table, rows, start, fractions)
+        return self._observer.observe(self._state, self._fractions), self._observer.infos(table, (), chosen, chosen)
 
     def _read_reset_mask(self, mask: object) -> NDArray[np.bool_]:
         if mask is None:
@@ -138,11 +162,17 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             raise ConfigError(f"expected a seed for each of {self.num_envs} environments, got {len(seed)}; give one")
         return list(seed)
 
-    def _start(self) -> Start:
+    def _start(self) -> tuple[Start, NDArray[np.float64]]:
         """Returns how episodes start unless `reset` is told otherwise; measured at the first one."""
         if self._default_start is None:
-            self._default_start = self._dynamics.start(*read_options({}, self.layout))
+            self._default_start = self._measured(*read_options({}, self.layout))
         return self._default_start
+
+    def _measured(self, kept: NDArray[np.bool_], threshold: float | None) -> tuple[Start, NDArray[np.float64]]:
+        """Returns the start with a mask (slots,) and a threshold, and its fractions (10, 1)."""
+        start = self._dynamics.start(kept, threshold)
+        nothing = np.array([start.numbers[1], [0], [0]])
+        return start, self._observer.fractions(start.numbers, nothing, start.floats)
 
     def step(self, actions: NDArray[np.int8]) -> Batch:
         """Steps every sub-environment with its row of `actions` (K, n + 1).
@@ -152,61 +182,65 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             gymnasium.error.InvalidAction: Not an element of the action space.
         """
         state = self._running()
-        bits = read_bits(actions, (self.num_envs, self.layout.slots + 1)).astype(np.bool_)
+        bits = read_bits(actions, self._action_shape).astype(np.bool_)
         heads = self._dynamics.legal(bits[:, :-1], state, self._generator)
         attempts = self._dynamics.attempt(state, heads)
         state.steps += 1
-        violated = attempts.violation & self._violations_end
-        terminated = bits[:, -1] | violated | (state.remaining == self.layout.layers)
-        exhausted = (state.steps >= self._max_steps) | (self._dynamics.evaluations_left(state) <= 0)
-        truncated = exhausted & ~terminated
-        ended = terminated | truncated
-        terms = self._terms(self._outcome(attempts, ended))
-        table = self._observer.describe(state, heads, attempts, terms)
-        observation = self._observe()
-        ended_infos: dict[str, Any] = {}
-        if np.count_nonzero(ended):
-            rows = ended.nonzero()[0]
-            final = np.full(self.num_envs, None, dtype=object)
-            for row in rows.tolist():
-                final[row] = {name: values[row] for name, values in observation.items()}
-            ended_infos = {"final_obs": final, "_final_obs": ended.copy()}
-            ended_infos |= {"final_info": table.only(ended).as_dict(ended, ended), "_final_info": ended.copy()}
-            state.restart(rows, self._start())
-            self._observer.restart(table, rows, self._start())
-            observation = self._observe()
-        infos = table.as_dict(np.ones_like(ended), ~ended) | ended_infos
-        return observation, sum(terms.values(), np.zeros(self.num_envs)), terminated, truncated, infos
+        fractions = self._fractions = self._observer.fractions(state.numbers, attempts.numbers, state.floats)
+        terminated = bits[:, -1] | (state.pruned == self._most_pruned)
+        if self._violations_end:
+            terminated |= attempts.violation
+        truncated = (fractions[STEPS_LEFT] <= 0) | (fractions[EVALUATIONS_LEFT] <= 0)
+        truncated &= ~terminated
+        names, terms = self._terms(self._outcome(fractions, attempts, terminated | truncated))
+        if self._max_episode_steps is not None:
+            truncated |= state.steps >= self._max_episode_steps
+        table = self._observer.describe(state, heads, attempts, fractions, terms)
+        rewards, ended = terms.sum(axis=0), terminated | truncated
+        last = self._next_episodes(table, names, ended) if np.count_nonzero(ended) else {}
+        infos = self._observer.infos(table, names, self._all, ~ended)
+        infos |= last
+        return self._observer.observe(state, fractions), rewards, terminated, truncated, infos
 
-    def _outcome(self, attempts: Attempts, ended: NDArray[np.bool_]) -> Outcome:
+    def _next_episodes(self, table: InfoTable, names: tuple[str, ...], ended: NDArray[np.bool_]) -> dict[str, Any]:
+        """Starts the next episodes of those that have ended, and returns what there was of their ends."""
+        rows = ended.nonzero()[0]
+        observations = self._observer.observe(self._state, table.fractions, rows)
+        final = np.full(self.num_envs, None, dtype=object)
+        for row, *values in zip(rows.tolist(), *observations.values(), strict=True):
+            final[row] = dict(zip(observations, values, strict=True))
+        infos = self._observer.infos(table.only(ended), names, ended, ended)
+        start, fractions = self._start()
+        self._state.restart(rows, start)
+        self._observer.restart(table, rows, start, fractions)
+        return {"final_obs": final, "_final_obs": ended, "final_info": infos, "_final_info": ended.copy()}
+
+    def _outcome(self, fractions: NDArray[np.float64], attempts: Attempts, ended: NDArray[np.bool_]) -> Outcome:
         """Returns what the step did; every field but the first is an array (K,)."""
-        state, size, sentences = self._state, self.layout.size, self._sentences
         return cast("Callable[..., Outcome]", Outcome)(
-            size,
-            attempts.pruned / size,
-            (size - state.remaining) / size,
-            state.correct / sentences,
-            attempts.correct_change / sentences,
-            attempts.correct / sentences,
-            state.threshold,
+            self.layout.size,
+            fractions[GAIN],
+            fractions[PRUNED],
+            fractions[ACCURACY],
+            fractions[ACCURACY_CHANGE],
+            fractions[ATTEMPTED],
+            fractions[THRESHOLD],
             attempts.violation,
-            state.correct >= state.required,
+            self._state.correct >= self._state.required,
             ended,
         )
 
-    def _terms(self, outcome: Outcome) -> dict[str, NDArray[np.float64]]:
+    def _terms(self, outcome: Outcome) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Returns the names of the reward's terms, and their values (T, K)."""
         if getattr(self.reward, "batched", False):
-            return cast("dict[str, NDArray[np.float64]]", self.reward.terms(outcome))
+            terms = self.reward.terms(outcome)
+            return tuple(terms), np.array(list(terms.values()), dtype=np.float64)
         columns = [cast("NDArray[Any]", column).tolist() for column in outcome[1:]]
         each = [self.reward.terms(Outcome(outcome.heads, *row)) for row in zip(*columns, strict=True)]
-        return {name: np.array([terms[name] for terms in each], dtype=np.float64) for name in each[0]}
-
-    def _observe(self) -> Observation:
-        state = self._state
-        return self._observer.observe(state, 1 - state.steps / self._max_steps, self._dynamics.evaluations_left(state))
+        return tuple(each[0]), np.array([list(terms.values()) for terms in each], dtype=np.float64).T
 
     def _running(self) -> VectorState:
-        if not self._started.all():
+        if np.count_nonzero(self._started) < self.num_envs:
             raise gym.error.ResetNeeded("expected reset() first, got a call before it; call reset()")
         return self._state
 
@@ -251,11 +285,14 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         )
 
 
-def check_num_envs(value: object) -> None:
-    """Refuses what is no number of sub-environments.
+def check_counts(num_envs: object, max_episode_steps: object = None) -> None:
+    """Refuses what is no number of sub-environments, or of steps.
 
     Raises:
-        ConfigError: Not a whole number of at least 1.
+        ConfigError: Not a whole number of at least 1; `max_episode_steps` may also be None.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"expected num_envs to be a whole number of at least 1, got {value!r}; give one")
+    for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
+        if name == "max_episode_steps" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"expected {name} to be a whole number of at least 1, got {value!r}; give one")

@@ -14,6 +14,9 @@ from prune_env.layout import Layout
 from prune_env.measurement import Measurement
 from prune_env.vector_state import Rows, Start, VectorState
 
+GeneratorOf = Callable[[int], np.random.Generator]
+"""The random generator of a sub-environment, asked for only where there is something to draw."""
+
 
 class HeadSets(NamedTuple):
     """The sets that K sub-environments try, as `prune_env.actions.HeadSet`; the numbers are int64 (K,)."""
@@ -29,19 +32,17 @@ class HeadSets(NamedTuple):
 
 
 class Attempts(NamedTuple):
-    """What came of K sets, as `prune_env.dynamics.Attempt`; (K,) each."""
+    """What came of K sets, as `prune_env.dynamics.Attempt`."""
 
-    correct: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    """int64 (3, K): correct sentences of the set that was tried; heads that the kept mask has lost by it, and correct
+    sentences that it has won."""
     violation: NDArray[np.bool_]
-    pruned: NDArray[np.int64]
-    correct_change: NDArray[np.int64]
+    """bool (K,)."""
 
 
 class VectorDynamics:
-    """The transition on `VectorState`, with one evaluator call for all rows that ask for a mask.
-
-    A mask that an episode has asked for is never written to again: evaluators may keep it.
-    """
+    """The transition on `VectorState`, with one evaluator call for all rows that ask for a mask."""
 
     def __init__(self, measurement: Measurement, rules: ActionRules, layout: Layout, config: EnvConfig) -> None:
         """Takes the parts of a single environment.
@@ -53,16 +54,17 @@ class VectorDynamics:
             config: The settings.
         """
         self._measurement = measurement
+        self._layout = layout
         self._limit = rules.limit
         self._rank = rules.rank
-        self._layout = layout
+        self._layer_ranks = rules.rank.reshape(layout.grid_layers, layout.grid_heads)
         self._backtracks = config.on_violation == "backtrack"
+        self._remembers = config.on_violation != "terminate"
         self._max_evaluations = config.max_evaluations
         # A product of masks with it counts the heads in each layer, and in all: of all ways to count, the fastest.
-        real = layout.flat(np.ones((layout.layers, layout.heads), dtype=np.bool_))
-        layer = np.arange(layout.slots) // layout.grid_heads
+        layer = np.arange(layout.slots)[:, None] // layout.grid_heads
         self._counters = np.ones((layout.slots, layout.layers + 1), dtype=np.float32)
-        self._counters[:, :-1] = real[:, None] & (layer[:, None] == np.arange(layout.layers))
+        self._counters[:, :-1] = layer == np.arange(layout.layers)
 
     def start(self, kept: NDArray[np.bool_], threshold: float | None = None) -> Start:
         """Returns the start of episodes with a mask (slots,) and a threshold, None for the configured one.
@@ -71,94 +73,91 @@ class VectorDynamics:
             ThresholdError: A threshold outside (0, 1], or one that no mask can meet.
         """
         constraint = self._measurement.threshold_for(threshold)
+        correct, pruned = self._measurement.count(kept), self._layout.size - int(np.count_nonzero(kept))
         lfr = float(self._measurement.label_flip_rates(kept)[0]) if self._measurement.diagnosed else 0.0
-        return Start(kept, int(np.count_nonzero(kept)), self._measurement.count(kept), lfr, constraint)
+        numbers = np.array([[constraint.required], [correct], [0], [0], [1], [pruned]], dtype=np.int64)
+        return Start(kept, numbers, np.array([[constraint.accuracy], [lfr]]), correct >= constraint.required)
 
-    def legal(
-        self, wanted: NDArray[np.bool_], state: VectorState, generator: Callable[[int], np.random.Generator]
-    ) -> HeadSets:
-        """Returns the sets that are tried when `wanted` (K, slots) is asked for.
-
-        Args:
-            wanted: bool (K, slots).
-            state: The episodes.
-            generator: The random generator of a sub-environment, asked for only where there is something to draw.
-        """
-        chosen = wanted & state.kept
-        trial = state.kept & ~chosen
+    def legal(self, wanted: NDArray[np.bool_], state: VectorState, generator: GeneratorOf) -> HeadSets:
+        """Returns the sets that are tried when `wanted` (K, slots) is asked for."""
+        kept = state.kept
+        chosen = wanted & kept
+        trial = kept > chosen
         left = trial @ self._counters
-        asked = (wanted @ self._counters[:, -1]).astype(np.int64)
-        sizes = state.remaining - left[:, -1].astype(np.int64)
-        ignored = asked - sizes
-        protected = dropped = np.zeros_like(asked)
-        if np.count_nonzero(left[:, :-1]) < left.size - len(left):
-            protected = self._protect(chosen, state.kept, left[:, :-1] == 0)
-            sizes = sizes - protected
-            trial = state.kept & ~chosen
-        if sizes.max() > self._limit:
+        sizes = self._layout.size - state.pruned - left[:, -1].astype(np.int64)
+        ignored = (wanted @ self._counters[:, -1]).astype(np.int64) - sizes
+        protected, dropped = np.zeros((2, len(kept)), dtype=np.int64)
+        if np.count_nonzero(left) < left.size:
+            protected = self._protect(chosen, kept, left[:, :-1] == 0)
+            sizes -= protected
+            trial = kept > chosen
+        if np.count_nonzero(sizes > self._limit):
             dropped = np.maximum(sizes - self._limit, 0)
-            sizes = sizes - dropped
-            self._drop(chosen, dropped, generator)
-            trial = state.kept & ~chosen
+            sizes -= dropped
+            for row in dropped.nonzero()[0].tolist():
+                stay = surviving(chosen[row].nonzero()[0].tolist(), int(dropped[row]), generator(row))
+                chosen[row] = False
+                chosen[row, stay] = True
+            trial = kept > chosen
         return HeadSets(chosen, trial, sizes, ignored, protected, dropped)
 
     def _protect(
         self, chosen: NDArray[np.bool_], kept: NDArray[np.bool_], emptied: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """Takes the most important head of each emptied layer (K, layers) out of its set; returns how many, (K,)."""
+        grid = (len(kept), *self._layer_ranks.shape)
         rows, layers = emptied.nonzero()
-        width = self._layout.grid_heads
-        slots = layers[:, None] * width + np.arange(width)
-        ranks = np.where(kept[rows[:, None], slots], self._rank[slots], self._layout.slots)
-        chosen[rows, slots[np.arange(len(rows)), ranks.argmin(axis=1)]] = False
-        return np.asarray(emptied.sum(axis=1), dtype=np.int64)
-
-    def _drop(
-        self,
-        chosen: NDArray[np.bool_],
-        dropped: NDArray[np.int64],
-        generator: Callable[[int], np.random.Generator],
-    ) -> None:
-        for row in dropped.nonzero()[0].tolist():
-            stay = surviving(chosen[row].nonzero()[0].tolist(), int(dropped[row]), generator(row))
-            chosen[row] = False
-            chosen[row, stay] = True
+        ranks = np.where(kept.reshape(grid)[rows, layers], self._layer_ranks[layers], self._layout.slots)
+        chosen.reshape(grid)[rows, layers, ranks.argmin(axis=1)] = False
+        return np.bincount(rows, minlength=len(kept))
 
     def attempt(self, state: VectorState, heads: HeadSets) -> Attempts:
         """Tries to prune the sets: a mask changes where the threshold holds, or in part by backtracking."""
-        remaining, correct_before = state.remaining, state.correct
+        numbers = np.empty((3, len(heads.sizes)), dtype=np.int64)
+        correct, gained, won = numbers
+        correct[:], gained[:], won[:] = state.correct, state.pruned, state.correct
         tried = heads.sizes > 0
-        correct = self._ask(state, heads.trial, tried.nonzero()[0])
+        self._ask(state, heads.trial, tried.nonzero()[0], correct)
+        np.subtract(correct, state.correct, out=state.change)
         violation = tried & (correct < state.required)
-        holds = tried & ~violation
-        state.kept = np.where(holds[:, None], heads.trial, state.kept)
-        state.failed = state.failed & ~holds[:, None]
-        state.remaining = remaining - heads.sizes * holds
-        state.correct = np.where(holds, correct, correct_before)
-        state.change = correct - correct_before
+        holds = tried > violation
+        np.copyto(state.kept, heads.trial, where=holds[:, None])
+        np.copyto(state.failed, False, where=holds[:, None])
+        np.copyto(state.correct, correct, where=holds)
+        np.add(state.pruned, heads.sizes, out=state.pruned, where=holds)
         missed = violation.nonzero()[0]
         if missed.size:
             undone = self._backtrack(state, heads, missed) if self._backtracks else missed
             state.failed[undone] |= heads.slots[undone]
-        if self._measurement.diagnosed:
-            changed = (state.remaining != remaining).nonzero()[0]
-            if changed.size:
-                state.lfr[changed] = self._measurement.label_flip_rates(state.kept[changed])
-        return Attempts(correct, violation, remaining - state.remaining, state.correct - correct_before)
+        np.subtract(state.pruned, gained, out=gained)
+        np.subtract(state.correct, won, out=won)
+        if self._measurement.diagnosed and (changed := gained.nonzero()[0]).size:
+            state.lfr[changed] = self._measurement.label_flip_rates(state.kept[changed])
+        return Attempts(numbers, violation)
 
-    def _ask(self, state: VectorState, masks: NDArray[np.bool_], rows: Rows) -> NDArray[np.int64]:
-        """Returns the correct sentences (K,) of some rows' masks (K, slots), and of the kept masks elsewhere."""
-        correct = state.correct.copy()
-        known = [row for row in rows.tolist() if state.missed[row] and masks[row].tobytes() in state.missed[row]]
-        for row in known:
-            correct[row] = state.missed[row][masks[row].tobytes()]
-        new = np.setdiff1d(rows, known, assume_unique=True) if known else rows
-        if new.size:
-            correct[new] = self._measurement.counts(masks if len(new) == len(masks) else masks[new])
-            state.evaluations[new] += 1
-            for row in new[correct[new] < state.required[new]].tolist():
+    def _ask(self, state: VectorState, masks: NDArray[np.bool_], rows: Rows, correct: NDArray[np.int64]) -> None:
+        """Writes the correct sentences of some rows' masks (K, slots) into `correct` (K,)."""
+        if self._remembers:
+            rows = self._recall(state, masks, rows, correct)
+        if not rows.size:
+            return
+        everyone = len(rows) == len(masks)
+        correct[rows] = self._measurement.counts(masks if everyone else masks[rows])
+        state.evaluations[rows] += 1
+        if self._remembers:
+            for row in rows[correct[rows] < state.required[rows]].tolist():
                 state.missed[row][masks[row].tobytes()] = int(correct[row])
-        return correct
+
+    def _recall(self, state: VectorState, masks: NDArray[np.bool_], rows: Rows, correct: NDArray[np.int64]) -> Rows:
+        """Writes what the episodes know already into `correct` (K,), and returns the rows where they do not."""
+        new = []
+        for row in rows.tolist():
+            count = state.missed[row].get(masks[row].tobytes()) if state.missed[row] else None
+            if count is None:
+                new.append(row)
+            else:
+                correct[row] = count
+        return np.array(new, dtype=np.intp) if len(new) < len(rows) else rows
 
     def _backtrack(self, state: VectorState, heads: HeadSets, rows: Rows) -> Rows:
         """Restores heads of the sets of some rows, most important first, until the threshold holds.
@@ -168,19 +167,20 @@ class VectorDynamics:
         """
         order = np.where(heads.slots, self._rank, self._layout.slots).argsort(axis=1)
         trial, waiting, undone = heads.trial, rows, []
+        correct = np.zeros_like(state.correct)
         for number in range(1, int(heads.sizes[rows].max()) + 1):
-            trial = trial.copy()
+            trial = trial.copy()  # evaluators may keep what they were asked
             trial[waiting, order[waiting, number - 1]] = True
             able = (heads.sizes[waiting] > number) & self._may_ask(state, trial, waiting)
             undone.append(waiting[~able])
             waiting = waiting[able]
-            correct = self._ask(state, trial, waiting)
+            self._ask(state, trial, waiting, correct)
             held = correct[waiting] >= state.required[waiting]
             won, waiting = waiting[held], waiting[~held]
             state.kept[won] = trial[won]
             state.failed[won] = trial[won] & heads.slots[won]
             state.correct[won] = correct[won]
-            state.remaining[won] -= heads.sizes[won] - number
+            state.pruned[won] += heads.sizes[won] - number
         return np.concatenate(undone)
 
     def _may_ask(self, state: VectorState, masks: NDArray[np.bool_], rows: Rows) -> NDArray[np.bool_]:
@@ -189,9 +189,3 @@ class VectorDynamics:
             return np.ones(len(rows), dtype=np.bool_)
         left = state.evaluations[rows] < self._max_evaluations
         return left | np.array([masks[row].tobytes() in state.missed[row] for row in rows.tolist()], dtype=np.bool_)
-
-    def evaluations_left(self, state: VectorState) -> NDArray[np.float64]:
-        """Returns the fraction (K,) of the episodes' evaluations that are left, 1 without a limit."""
-        if self._max_evaluations is None:
-            return np.ones(len(state.evaluations))
-        return 1 - state.evaluations / self._max_evaluations

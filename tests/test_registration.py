@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,11 +12,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.utils.env_checker import check_env
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import prune_env  # noqa: F401 - registers the id
 from prune_env.errors import ConfigError, DeviceError, PruneEnvError, ThresholdError, UnknownNameError
+from prune_env.vector import BertHeadPruneVectorEnv
 from prune_env.victims import diagnosis, store
 
 VICTIM = "tiny-syntactic"
@@ -160,3 +163,68 @@ def test_bad_arguments_name_what_was_expected_before_any_work(
     monkeypatch.setattr("prune_env.registration.build_task", lambda *_, **__: pytest.fail("built a task"))
     with pytest.raises(error, match=words):
         gym.make("BertHeadPrune-v0", **({"victim": VICTIM} | arguments))
+    with pytest.raises(error, match=words):
+        gym.make_vec("BertHeadPrune-v0", num_envs=2, **({"victim": VICTIM} | arguments))
+
+
+def test_a_vector_of_environments_is_made_by_name() -> None:
+    vector: Any = gym.make_vec("BertHeadPrune-v0", num_envs=3, **ARGUMENTS)
+    single: Any = gym.make("BertHeadPrune-v0", **ARGUMENTS).unwrapped
+    assert isinstance(vector, BertHeadPruneVectorEnv)
+    assert vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert (vector.num_envs, vector.config, vector.render_mode) == (3, single.config, "ansi")
+    assert vector.reward == single.reward
+    assert list(vector.importance) == list(single.importance)
+    assert all(np.array_equal(vector.importance[name], single.importance[name]) for name in single.importance)
+    assert vector.single_observation_space == single.observation_space
+    rng = np.random.default_rng(0)
+    shown, _ = vector.reset(seed=5)
+    for row in range(3):
+        assert data_equivalence({key: part[row] for key, part in shown.items()}, single.reset(seed=5 + row)[0])
+    asked = (rng.random((3, 73)) < 0.2).astype(np.int8)
+    rewards = vector.step(asked)[1]
+    for row in range(3):
+        single.reset(seed=5 + row)
+        assert single.step(asked[row])[1] == rewards[row]
+    again: Any = gym.make_vec(EnvSpec.from_json(vector.spec.to_json()))  # type: ignore[union-attr]
+    assert (again.num_envs, again.config) == (3, vector.config)
+
+
+def test_single_and_vector_environments_share_what_they_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prune_env.scoring._SHARED", OrderedDict())  # nothing is known yet
+    vector: Any = gym.make_vec("BertHeadPrune-v0", num_envs=2, victim=VICTIM)
+    single: Any = gym.make("BertHeadPrune-v0", victim=VICTIM).unwrapped
+    assert single.evaluator is vector.evaluator
+    vector.reset(seed=0)
+    asked = np.zeros((2, 17), dtype=np.int8)
+    asked[0, 1] = asked[1, 9] = 1
+    vector.step(asked)
+    computed = vector.evaluator.counters.computed
+    assert computed >= 3, "the full mask, and two more"
+    for row in range(2):
+        single.reset(seed=0)
+        assert single.step(asked[row])[-1]["evaluations"] == 2, "asked for in this episode, known or not"
+    assert single.evaluator.counters.computed == computed
+
+
+def test_a_vector_of_environments_shows_label_flip_rates() -> None:
+    vector = gym.make_vec("BertHeadPrune-v0", num_envs=2, victim=VICTIM, diagnostics=True)
+    single = gym.make("BertHeadPrune-v0", victim=VICTIM, diagnostics=True)
+    assert vector.reset(seed=0)[1]["oracle_lfr"].tolist() == [single.reset(seed=0)[1]["oracle_lfr"]] * 2
+
+
+def test_max_episode_steps_reaches_a_vector_of_environments() -> None:
+    vector = gym.make_vec("BertHeadPrune-v0", num_envs=2, victim=VICTIM, max_episode_steps=2)
+    vector.reset(seed=0)
+    nothing = np.zeros((2, 17), dtype=np.int8)
+    ends = [vector.step(nothing)[3].tolist() for _ in range(4)]
+    assert ends == [[False, False], [True, True]] * 2
+
+
+@pytest.mark.parametrize("arguments", [{"num_envs": 0}, {"num_envs": True}, {"max_episode_steps": 0}])
+def test_bad_counts_of_a_vector_are_named_before_any_work(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.registration.open_victim", lambda *_: pytest.fail("opened a victim"))
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        gym.make_vec("BertHeadPrune-v0", **({"num_envs": 2} | arguments), victim=VICTIM)

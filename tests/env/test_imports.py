@@ -17,7 +17,7 @@ sys.exit(f"loaded {{', '.join(heavy)}}" if heavy else 0)
 
 @pytest.mark.parametrize(
     "modules",
-    ["prune_env", "prune_env.env", "prune_env.wrappers", "prune_env.rollout", "prune_env.rewards", "prune_env.render"],
+    ["prune_env", *(f"prune_env.{name}" for name in ("env", "vector", "wrappers", "rollout", "rewards", "render"))],
 )
 def test_nothing_heavy_is_loaded(modules: str) -> None:
     heavy = {"torch", "transformers", "datasets", "stable_baselines3", "matplotlib", "sklearn", "scipy", "rich"}
@@ -36,4 +36,5 @@ def test_the_id_is_registered_as_a_string() -> None:
     import prune_env
 
     assert gym.registry["BertHeadPrune-v0"].entry_point == "prune_env.registration:make_env"
+    assert gym.registry["BertHeadPrune-v0"].vector_entry_point == "prune_env.registration:make_vector_env"
     assert prune_env.__version__

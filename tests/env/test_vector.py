@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -337,3 +338,32 @@ def test_num_envs_is_a_whole_number(count: Any) -> None:
         vector_env(count)
     with pytest.raises(UnknownNameError, match="rgb_array"):
         BertHeadPruneVectorEnv(**arguments(), config=EnvConfig(threshold=0.9), render_mode="human")
+
+
+@pytest.mark.parametrize("reward", [None, make_reward("terminal")])
+def test_a_limit_of_steps_from_outside_is_gymnasiums_own(reward: Reward | None) -> None:
+    config = EnvConfig(threshold=0.6, on_violation="reject", max_heads_per_step=1)
+    vector = BertHeadPruneVectorEnv(**arguments(reward=reward), config=config, num_envs=2, max_episode_steps=3)
+    singles = [TimeLimit(BertHeadPruneEnv(**arguments(reward=reward), config=config), 3) for _ in range(2)]
+    vector.reset(seed=4)
+    for row, single in enumerate(singles):
+        single.reset(seed=4 + row)
+    rng, cut = np.random.default_rng(4), 0
+    for _ in range(20):
+        asked = actions(rng, 2, 12)
+        _, rewards, terminations, truncations, infos = vector.step(asked)
+        for row, single in enumerate(singles):
+            observation, value, terminated, truncated, info = single.step(asked[row])
+            assert (rewards[row], terminations[row], truncations[row]) == (value, terminated, truncated)
+            if terminated or truncated:
+                cut += truncated
+                assert same(infos["final_obs"][row], observation)
+                assert same(rows(infos["final_info"], row), info)
+                single.reset()
+    assert cut > 5
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, True])
+def test_the_limit_of_steps_is_a_whole_number(steps: Any) -> None:
+    with pytest.raises(ConfigError, match="max_episode_steps"):
+        BertHeadPruneVectorEnv(**arguments(), config=EnvConfig(threshold=0.9), max_episode_steps=steps)
