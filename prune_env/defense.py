@@ -170,7 +170,7 @@ def find_mask(task: Task, method: Method, search: Search, heads_to_prune: int | 
         threshold = None if method.unconstrained else _threshold(config, evaluator)
         episode = play(env, method, task.seed, heads_to_prune=heads_to_prune)
         mask, trace, evaluations = episode.mask, list(episode.trace), episode.evaluations
-        passes = evaluations * evaluator.sentences + len(method.metrics) * scoring.importance_sentences
+        passes = evaluations * evaluator.sentences + scoring.importance_passes(method.metrics)
     return Found(
         mask=mask,
         importance=importance,

@@ -92,8 +92,7 @@ def searched(record: Record, scoring: Scoring) -> Iterator[Check]:
     # Backtracking and dropped heads try more masks than a trace shows, never fewer.
     if record.trace and (counts != sorted(counts) or _valid(tried) > record.evaluations):
         yield Check("the least number of evaluations in the trace", record.evaluations, max(_valid(tried), *counts))
-    metrics = search.get("metrics", [])
-    passes = record.evaluations * evaluator.sentences + (len(metrics) * scoring.importance_sentences if metrics else 0)
+    passes = record.evaluations * evaluator.sentences + scoring.importance_passes(search.get("metrics", []))
     yield Check("sentence passes", record.sentence_passes, passes)
     environment = search.get("environment", {})
     threshold, drop = environment.get("threshold"), environment.get("max_accuracy_drop")

@@ -13,7 +13,7 @@ from prune_env.engine.device import resolve_device
 from prune_env.engine.precision import deviation
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.engine.transformer import TransformerEvaluator
-from prune_env.importance import score
+from prune_env.importance import passes_asked, scores
 from prune_env.seeds import derive
 from prune_env.types import HeadMask, HeadScores
 from prune_env.victims.task import Task
@@ -73,8 +73,8 @@ class Scoring:
             sample = self._sample()
             # The evaluators hold copies of their own, so that the model may move.
             self._model.to(resolve_device(self.device))  # type: ignore[arg-type]  # transformers hides the signature
-            for name in missing:
-                self._importance[name] = score(name, self._model, sample, seed=derive(self.task.seed, name))
+            seeds = {name: derive(self.task.seed, name) for name in missing}
+            self._importance |= scores(missing, self._model, sample, seeds)
         return {name: self._importance[name] for name in wanted}
 
     @property
@@ -86,6 +86,10 @@ class Scoring:
     def importance_sentences(self) -> int:
         """Sentences on which each metric is scored."""
         return min(IMPORTANCE_SENTENCES, len(self.task.train))
+
+    def importance_passes(self, metrics: Iterable[str]) -> int:
+        """Returns the sentences that metrics ask to be sent through the model, each on its own."""
+        return sum(passes_asked(name) for name in metrics) * self.importance_sentences
 
     def _sample(self) -> TokenizedSplit:
         rng = np.random.default_rng(derive(self.task.seed, "importance-sample"))

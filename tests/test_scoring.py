@@ -22,16 +22,23 @@ def _task() -> Task:
 def test_importance_is_scored_on_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     devices: list[str] = []
 
-    def score(_name: str, model: PreTrainedModel, *_: Any, **__: Any) -> Any:
+    def scores(names: list[str], model: PreTrainedModel, *_: Any) -> Any:
         devices.append(next(model.parameters()).device.type)
-        return np.ones((4, 4), dtype=np.float32)
+        return {name: np.ones((4, 4), dtype=np.float32) for name in names}
 
-    monkeypatch.setattr(scoring, "score", score)
+    monkeypatch.setattr(scoring, "scores", scores)
     scoring.Scoring(_task()).importance(["gradient"])
     # A device that every machine has and that computes nothing.
     monkeypatch.setattr(scoring, "resolve_device", lambda _: torch.device("meta"))
     scoring.Scoring(_task(), "cuda").importance(["gradient", "taylor"])
-    assert devices == ["cpu", "meta", "meta"]
+    assert devices == ["cpu", "meta"], "once for all metrics together"
+
+
+def test_every_pass_of_a_metric_is_accounted_for() -> None:
+    task = scoring.Scoring(_task())
+    assert task.importance_passes([]) == 0
+    assert task.importance_passes(["gradient", "taylor"]) == 2 * task.importance_sentences
+    assert task.importance_passes(["gradient", "uncertainty"]) == 11 * task.importance_sentences
 
 
 def test_three_tasks_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,15 @@
 """Head importance from clean data: one file and one line below a metric.
 
 To add a metric, write `(model, tokens) -> float32 (layers, heads)` in a file of its own and name it in `METRICS`; one
-that draws random numbers also takes `seed`. Higher scores mean more important heads.
+that draws random numbers also takes `seed`. A `MapMetric` or a `GradientMetric` shares its pass over the data with the
+others that are scored together. Higher scores mean more important heads.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from prune_env.errors import UnknownNameError
@@ -33,7 +34,7 @@ METRICS = {
 
 
 def load_metric(name: str) -> Callable[..., HeadScores]:
-    """Returns the function of a registered metric.
+    """Returns a registered metric, called with (model, tokens).
 
     Raises:
         UnknownNameError: No metric of this name; the message offers the nearest.
@@ -65,6 +66,42 @@ def score(name: str, model: PreTrainedModel, tokens: TokenizedSplit, seed: int =
         TokenizerError: Token ids or lengths that the model does not have.
         DataError: Labels that the model does not have.
     """
-    metric = load_metric(name)
-    seeded = "seed" in inspect.signature(metric).parameters
-    return metric(model, tokens, seed=seed) if seeded else metric(model, tokens)
+    return scores([name], model, tokens, {name: seed})[name]
+
+
+def scores(
+    names: Iterable[str], model: PreTrainedModel, tokens: TokenizedSplit, seeds: Mapping[str, int] | None = None
+) -> dict[str, HeadScores]:
+    """Scores every head by several metrics, which share their passes over the data; the same bits as one by one.
+
+    Args:
+        names: Keys of `METRICS`.
+        model: As `score` has it.
+        tokens: As `score` has it.
+        seeds: For metrics that draw random numbers, by name; 0 where none is given.
+
+    Returns:
+        float32 (layers, heads) of each metric, in the order asked for.
+
+    Raises:
+        Errors of `score`.
+    """
+    from prune_env.importance.shared import GradientMetric, MapMetric, score_together
+
+    metrics = {name: load_metric(name) for name in names}
+    shared = {name: metric for name, metric in metrics.items() if isinstance(metric, MapMetric | GradientMetric)}
+    found = score_together(shared, model, tokens) if shared else {}
+    for name in (other for other in metrics if other not in shared):
+        seeded = "seed" in inspect.signature(metrics[name]).parameters
+        found[name] = metrics[name](model, tokens, **({"seed": (seeds or {}).get(name, 0)} if seeded else {}))
+    return {name: found[name] for name in metrics}
+
+
+def passes_asked(name: str) -> int:
+    """Returns how often a metric on its own sends each sentence through the model: its `passes`, else once.
+
+    Raises:
+        UnknownNameError: No metric of this name.
+    """
+    parameter = inspect.signature(load_metric(name)).parameters.get("passes")
+    return 1 if parameter is None else int(parameter.default)

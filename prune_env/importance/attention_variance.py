@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from prune_env.engine.tokens import TokenizedSplit
-from prune_env.importance.passes import inspected, mean_statistic, real_tokens
-from prune_env.types import HeadScores
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-def attention_variance(model: PreTrainedModel, tokens: TokenizedSplit) -> HeadScores:
-    """Variance of the attention weights of the [CLS] row over the sentence's real tokens, averaged over sentences.
-
-    Padding never enters. The weights of a sentence of T tokens sum to one, so their variance lies between 0 (uniform)
-    and (T - 1) / T^2 (one token): its scale falls with length, short sentences weigh more in the mean, and scores are
-    comparable between heads on the same data, not between data sets.
-
-    Args:
-        model: A supported sequence-classification model.
-        tokens: Clean sentences; labels are not used.
-    """
-    return mean_statistic(inspected(model, tokens), tokens, cls_variance)
+from prune_env.importance.passes import real_tokens
+from prune_env.importance.shared import MapMetric
 
 
 def cls_variance(probabilities: Tensor, lengths: Tensor) -> Tensor:
@@ -41,3 +21,12 @@ def cls_variance(probabilities: Tensor, lengths: Tensor) -> Tensor:
     mean = row.sum(-1) / count
     deviations = (row - mean[..., None]) * real
     return deviations.square().sum(-1) / count
+
+
+attention_variance = MapMetric(cls_variance)
+"""Variance of the attention weights of the [CLS] row over the sentence's real tokens, averaged over sentences.
+
+Padding never enters. The weights of a sentence of T tokens sum to one, so their variance lies between 0 (uniform)
+and (T - 1) / T^2 (one token): its scale falls with length, short sentences weigh more in the mean, and scores are
+comparable between heads on the same data, not between data sets.
+"""

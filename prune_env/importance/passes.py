@@ -12,7 +12,6 @@ from torch import Tensor
 
 from prune_env.engine.architecture import Architecture, describe
 from prune_env.engine.batching import plan
-from prune_env.engine.forward import forward
 from prune_env.engine.snapshot import check_finite
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.types import HeadScores
@@ -73,42 +72,6 @@ def batches(architecture: Architecture, tokens: TokenizedSplit, slack: int = 0) 
             labels=torch.from_numpy(tokens.labels[index]).to(device),
             mask_lengths=None if padded is None else lengths,
         )
-
-
-def attention_statistic(
-    architecture: Architecture, batch: Batch, statistic: Statistic, *, all_rows: bool = False, training: bool = False
-) -> Tensor:
-    """Takes a statistic of every head's attention map in one forward, float64 (B, layers, heads).
-
-    Args:
-        architecture: The model.
-        batch: The sentences.
-        statistic: Sees each layer's map; in the last layer only its [CLS] row unless `all_rows`.
-        all_rows: Computes every row of the last layer too.
-        training: Applies dropout.
-    """
-    collected: list[Tensor] = []
-    with torch.no_grad():
-        forward(
-            architecture,
-            batch.input_ids,
-            batch.mask_lengths,
-            training=training,
-            observe=lambda _, probabilities: collected.append(statistic(probabilities, batch.lengths)),
-            all_rows=all_rows,
-        )
-    return torch.stack(collected, dim=1)
-
-
-def mean_statistic(
-    architecture: Architecture, tokens: TokenizedSplit, statistic: Statistic, all_rows: bool = False
-) -> HeadScores:
-    """Averages a statistic of the attention maps over the sentences, each weighing the same, without dropout."""
-    total = sum_over(
-        attention_statistic(architecture, batch, statistic, all_rows=all_rows).sum(0)
-        for batch in batches(architecture, tokens)
-    )
-    return as_scores(total / len(tokens))
 
 
 def sum_over(terms: Iterator[Tensor]) -> Tensor:

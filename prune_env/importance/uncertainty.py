@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 
 from prune_env.engine.architecture import Architecture, Dropout
+from prune_env.engine.forward import LayerWeights, cls_states, pack
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.errors import ConfigError
 from prune_env.importance.attention_variance import cls_variance
-from prune_env.importance.passes import Batch, as_scores, attention_statistic, batches, inspected, sum_over
+from prune_env.importance.passes import Batch, as_scores, batches, inspected, sum_over
 from prune_env.types import HeadScores
 
 if TYPE_CHECKING:
@@ -46,16 +48,34 @@ def uncertainty(
     if not _drops(architecture.dropout):
         raise ConfigError("expected a model with dropout, all its rates are 0; pass rate=0.1, or use another metric")
     device = architecture.embedding.word.weight.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        total = sum_over(_variance(architecture, batch, passes).sum(0) for batch in batches(architecture, tokens))
+        packed = pack(architecture)
+        every = batches(architecture, tokens)
+        total = sum_over(_variance(architecture, packed, batch, passes).sum(0) for batch in every)
     return as_scores(total / len(tokens))
 
 
-def _variance(architecture: Architecture, batch: Batch, passes: int) -> Tensor:
+def _variance(architecture: Architecture, packed: Sequence[LayerWeights], batch: Batch, passes: int) -> Tensor:
     """Returns the sample variance over passes of each sentence's statistic, float64 (B, layers, heads)."""
-    drawn = [attention_statistic(architecture, batch, cls_variance, training=True) for _ in range(passes)]
+    drawn = [dropped_variance(architecture, packed, batch) for _ in range(passes)]
     return torch.stack(drawn).var(dim=0, correction=1)
+
+
+def dropped_variance(architecture: Architecture, packed: Sequence[LayerWeights], batch: Batch) -> Tensor:
+    """Returns the [CLS] rows' variances in one forward with dropout, float64 (B, layers, heads)."""
+    found: list[Tensor] = []
+    states = cls_states(
+        architecture,
+        batch.input_ids,
+        batch.mask_lengths,
+        weights=packed,
+        training=True,
+        observe=lambda _, probabilities: found.append(cls_variance(probabilities, batch.lengths)),
+    )
+    # What the classifier drops is drawn too, so that a pass starts where a pass of the whole model ends.
+    architecture.classify(states[-1], training=True)
+    return torch.stack(found, dim=1)
 
 
 def _drops(dropout: Dropout) -> bool:

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from prune_env.engine.architecture import describe
 from prune_env.engine.tokens import TokenizedSplit
-from prune_env.importance.gradient import gradient, mean_key_gradient
+from prune_env.importance.gradient import gradient
+from prune_env.importance.shared import mean_gradients
 from tests.models import ARCHITECTURES, hf_logits, random_tokens, tiny_model
 
 TOKENS = random_tokens(12)
@@ -24,7 +25,7 @@ def mean_loss(model: PreTrainedModel, tokens: TokenizedSplit) -> float:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_it_is_the_derivative_of_the_mean_loss(name: str) -> None:
     model = tiny_model(name).double()
-    found, _ = mean_key_gradient(describe(model), TOKENS)
+    found = mean_gradients(describe(model), TOKENS).keys
     step = 1e-5
     for layer, row, column in [(0, 0, 0), (0, 13, 5), (1, 7, 20), (1, 23, 23)]:
         weight = describe(model).blocks[layer].key.weight.data
@@ -56,8 +57,8 @@ def test_a_head_owns_its_rows(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_key_bias_has_no_gradient(name: str) -> None:
-    weights, biases = mean_key_gradient(describe(tiny_model(name)), TOKENS)
-    assert float(biases.abs().max()) < 1e-6 * float(weights.abs().max())
+    found = mean_gradients(describe(tiny_model(name)), TOKENS)
+    assert float(found.key_biases.abs().max()) < 1e-6 * float(found.keys.abs().max())
 
 
 def test_gradients_that_cancel_over_the_data_do_not_count() -> None:

@@ -8,9 +8,10 @@ import torch
 from torch.nn import functional
 
 from prune_env.engine.architecture import describe
-from prune_env.engine.forward import forward
+from prune_env.engine.forward import forward, pack
 from prune_env.importance.passes import batches
-from prune_env.importance.taylor import gate_gradients, taylor
+from prune_env.importance.shared import batch_gradients
+from prune_env.importance.taylor import taylor
 from tests.models import ARCHITECTURES, random_tokens, tiny_model
 
 TOKENS = random_tokens(8)
@@ -43,8 +44,8 @@ def test_each_sentence_has_its_own_derivative() -> None:
     architecture = describe(tiny_model("bert"))
     (batch,) = batches(architecture, TOKENS, slack=100)
     order = np.argsort(TOKENS.lengths, kind="stable")
-    found = gate_gradients(architecture, batch).numpy()
-    np.testing.assert_allclose(found, numeric("bert")[order], rtol=1e-3, atol=1e-6)
+    *_, found = batch_gradients(architecture, pack(architecture), batch)
+    np.testing.assert_allclose(found.numpy(), numeric("bert")[order], rtol=1e-3, atol=1e-6)
 
 
 def test_a_head_without_output_scores_zero() -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from prune_env.engine.architecture import describe
+from prune_env.engine.forward import pack
 from prune_env.errors import ConfigError
 from prune_env.importance import score
-from prune_env.importance.attention_variance import cls_variance
-from prune_env.importance.passes import attention_statistic, batches
-from prune_env.importance.uncertainty import uncertainty
+from prune_env.importance.passes import batches
+from prune_env.importance.uncertainty import dropped_variance, uncertainty
 from tests.models import random_tokens, tiny_model
 
 TOKENS = random_tokens(20)
@@ -31,9 +31,9 @@ def test_it_is_the_sample_variance_over_passes() -> None:
     tokens = TOKENS.subset([0])
     architecture = describe(model)
     (batch,) = batches(architecture, tokens)
-    with torch.random.fork_rng():
+    with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(3)
-        drawn = [attention_statistic(architecture, batch, cls_variance, training=True)[0].numpy() for _ in range(4)]
+        drawn = [dropped_variance(architecture, pack(architecture), batch)[0].numpy() for _ in range(4)]
     np.testing.assert_allclose(uncertainty(model, tokens, seed=3, passes=4), np.var(drawn, axis=0, ddof=1), rtol=1e-5)
 
 
