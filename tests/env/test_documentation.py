@@ -6,10 +6,13 @@ import inspect
 import re
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+import prune_env  # noqa: F401 - registers the id
 from prune_env.env import BertHeadPruneEnv
+from prune_env.vector import BertHeadPruneVectorEnv
 from tests.env.fakes import action, small_env
 
 PAGE = inspect.cleandoc(BertHeadPruneEnv.__doc__ or "")
@@ -29,7 +32,7 @@ def rows(section: str) -> dict[str, list[str]]:
 def test_sections_are_gymnasiums() -> None:
     assert list(SECTIONS) == [
         "Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End", "Information",
-        "Arguments", "Version History",
+        "Arguments", "Vector Environment", "Version History",
     ]  # fmt: skip
 
 
@@ -64,6 +67,28 @@ def test_info() -> None:
 
 def test_arguments() -> None:
     assert list(rows("Arguments")) == list(inspect.signature(BertHeadPruneEnv).parameters)
+
+
+def test_vector_environment() -> None:
+    text = SECTIONS["Vector Environment"]
+    parameters = set(inspect.signature(BertHeadPruneVectorEnv).parameters)
+    assert parameters - set(rows("Arguments")) == {"num_envs", "max_episode_steps"} <= set(re.findall(r"`(\w+)`", text))
+    assert f"`{BertHeadPruneVectorEnv.__module__}.{BertHeadPruneVectorEnv.__name__}`" in text
+    assert f"`{BertHeadPruneVectorEnv.metadata['autoreset_mode'].name}`" in text
+    single = small_env(max_steps=1)
+    env = BertHeadPruneVectorEnv(single.evaluator, single.importance, single.config, num_envs=2)
+    env.reset(seed=[3, 1], options={"reset_mask": np.array([True, True])})
+    assert env.action_masks().shape == (2, 2 * (12 + 1))
+    *_, infos = env.step(np.zeros((2, 13), dtype=np.int8))
+    final = {name for name in infos if name.startswith("final_")}
+    assert final == {"final_obs", "final_info"} <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_the_versions_are_registered() -> None:
+    documented = re.findall(r"^\* (v\d+):", SECTIONS["Version History"], re.MULTILINE)
+    assert [f"BertHeadPrune-{version}" for version in documented] == [
+        name for name in gym.registry if name.startswith("BertHeadPrune-")
+    ]
 
 
 def test_reset_options() -> None:
