@@ -173,7 +173,8 @@ def _published(suspect: Suspect, task: Task, device: str) -> float | None:
 
 
 def _accuracy(model: PreTrainedModel, task: Task, device: str) -> float:
-    evaluator = TransformerEvaluator(model, task.tokens("certify", task.tokenizer(model)), device=device)
+    tokens = task.tokens("certify", task.tokenizer(model))
+    evaluator = TransformerEvaluator(model, tokens, device=device, prefix_bytes=0)
     return float(evaluator.accuracy(full_mask(evaluator.layers, evaluator.heads)[None])[0])
 
 

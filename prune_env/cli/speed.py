@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     from prune_env.speed.report import check_output, read_report, write_report
 
     if args.profile:
+        if args.show is not None or args.out is not None or args.markdown is not None or args.json:
+            raise ConfigError("expected --profile alone, got an option for reports; a profile is only shown")
         _profile(_source(args), _settings(args))
         return 0
     if args.show is not None:

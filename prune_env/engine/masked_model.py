@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _PADDING = {"cpu": 0, "cuda": 8}
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
-SLOTS = {"cpu": 1, "cuda": 8}
-"""Masks in one launch, by kind of device. One slot skips pruned heads; more multiply them by zero and fill a GPU."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class MaskedModel:
     """Computes logits of a fixed split under any masks, in launches of a fixed number of masks.
 
     The shapes of a launch follow from the split and the number of slots alone, so a mask's logits are the same bits
-    alone or among others, from the embedding or from stored states.
+    alone or among others, from the embedding or from stored states. One thread at a time.
     """
 
     def __init__(
@@ -51,7 +49,7 @@ class MaskedModel:
         dtype: torch.dtype,
         *,
         prefix_bytes: int | None = None,
-        slots: int | None = None,
+        slots: int = 1,
     ) -> None:
         """Copies the weights to the device once, in the compute dtype, and fixes the batches.
 
@@ -61,7 +59,7 @@ class MaskedModel:
             device: Where to compute.
             dtype: Arithmetic of all but the classifier, which stays float32.
             prefix_bytes: Memory for stored hidden states; the device's default if None.
-            slots: Masks in a launch; the device's default if None.
+            slots: Masks in a launch: one skips its pruned heads, more multiply them by zero.
 
         Raises:
             CheckpointError: Weights that are not finite.
@@ -71,7 +69,7 @@ class MaskedModel:
         """
         self.architecture = snapshot(model, device, dtype)
         tokens.check_fit(self.architecture.vocabulary, self.architecture.positions, self.architecture.labels)
-        self.slots = SLOTS[device.type] if slots is None else slots
+        self.slots = slots
         self.layers_computed = 0
         self._device, self._dtype = device, dtype
         self._packed = pack(self.architecture)
@@ -87,7 +85,7 @@ class MaskedModel:
 
     @torch.inference_mode()
     def logits(self, masks: HeadMasks) -> NDArray[np.float32]:
-        """Computes one launch; its batches are queued before the only wait for the device.
+        """Computes one launch; the device is waited for once, when all of its batches are queued.
 
         Args:
             masks: bool (K, layers, heads), valid, 1 <= K <= slots.

@@ -50,8 +50,8 @@ def deviation(
 
     Raises as `TransformerEvaluator` does, too.
     """
-    exact = TransformerEvaluator(model, tokens, device=device)
-    rounded = TransformerEvaluator(model, tokens, device=device, dtype="bfloat16")
+    exact = TransformerEvaluator(model, tokens, device=device, prefix_bytes=0)
+    rounded = TransformerEvaluator(model, tokens, device=device, dtype="bfloat16", prefix_bytes=0)
     chosen = full_mask(exact.layers, exact.heads)[None] if masks is None else masks
     logits = np.stack([[one.logits(mask) for mask in chosen] for one in (exact, rounded)])
     correct = logits.argmax(axis=3) == tokens.labels

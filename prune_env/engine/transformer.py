@@ -24,8 +24,8 @@ class TransformerEvaluator:
     """Evaluates masks of one model on one split; implements `CorrectnessEvaluator`.
 
     The model's weights are copied at construction: what happens to the model later changes nothing here. A mask's
-    result depends on nothing but the mask. Three things spare work without changing a bit: pruned heads are skipped,
-    a mask restarts from the deepest layer whose input is stored, and results are kept by mask.
+    result depends on nothing but the mask. Pruned heads are skipped, a mask restarts from the deepest layer whose input
+    is stored, and results are kept by mask: the latter two do not change a bit. One thread at a time.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TransformerEvaluator:
         *,
         prefix_bytes: int | None = None,
         cache: bool = True,
-        slots: int | None = None,
+        slots: int = 1,
     ) -> None:
         """Copies the weights to the device and fixes the batches.
 
@@ -49,7 +49,8 @@ class TransformerEvaluator:
             prefix_bytes: Memory for stored hidden states, 0 for none; None is 512 MiB, on a GPU 4 GiB.
             cache: Whether results are kept by mask.
             slots: Masks computed in one launch, a part of the plan like device and dtype: another number may change
-                last bits. None is 1, on a GPU 8.
+                last bits. More than 1 multiplies pruned heads by zero and computes free slots, too: only a small model
+                on a GPU that is asked for many masks at once can gain.
 
         Raises:
             ConfigError: A negative number of bytes, or fewer than one slot.
@@ -60,13 +61,13 @@ class TransformerEvaluator:
             DataError: Labels that the model does not have.
         """
         where, compute = resolve_device(device), resolve_dtype(dtype)
-        if (prefix_bytes is not None and prefix_bytes < 0) or (slots is not None and slots < 1):
+        if (prefix_bytes is not None and prefix_bytes < 0) or slots < 1:
             raise ConfigError(f"expected prefix_bytes >= 0 and slots >= 1, got {prefix_bytes} and {slots}")
         self._device_name, self._dtype_name = device, dtype
         self._model = MaskedModel(model, tokens, where, compute, prefix_bytes=prefix_bytes, slots=slots)
         self._labels = tokens.labels
         self._results = ResultCache(len(tokens)) if cache else None
-        self._asked = self._computed = 0
+        self._cached = self._computed = 0
 
     @property
     def layers(self) -> int:
@@ -108,8 +109,8 @@ class TransformerEvaluator:
         """What was asked, and what was really computed."""
         prefixes = self._model.prefixes
         return Counters(
-            asked=self._asked,
-            cached=self._asked - self._computed,
+            asked=self._cached + self._computed,
+            cached=self._cached,
             computed=self._computed,
             layers_full=self._computed * self.layers,
             layers_computed=self._model.layers_computed,
@@ -152,14 +153,12 @@ class TransformerEvaluator:
             MaskError: An invalid mask.
         """
         valid = check_mask(mask, self.layers, self.heads)[None]
-        self._asked += 1
         found: NDArray[np.float32] = self._launch(valid)[0]
         return found
 
     def _answer(self, masks: HeadMasks) -> tuple[list[bytes], ResultCache]:
         """Computes what is not known yet, and returns each mask's key with the results that hold them all."""
         keys = mask_keys(masks)
-        self._asked += len(keys)
         results = ResultCache(self.sentences) if self._results is None else self._results
         unknown: dict[bytes, int] = {}
         for place, key in enumerate(keys):
@@ -175,8 +174,11 @@ class TransformerEvaluator:
             logits = self._launch(masks[[unknown[key] for key in chunk]])
             for key, right in zip(chunk, logits.argmax(axis=2) == self._labels, strict=True):
                 results.put(key, right)
+        self._cached += len(keys) - len(order)
         return keys, results
 
     def _launch(self, masks: HeadMasks) -> NDArray[np.float32]:
+        logits = self._model.logits(masks)
+        # Counted when it is there: an interrupted launch has answered nothing.
         self._computed += len(masks)
-        return self._model.logits(masks)
+        return logits

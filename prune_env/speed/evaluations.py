@@ -103,7 +103,7 @@ def _details(contestant: object) -> dict[str, float]:
         return {}
     counters = contestant.counters
     return {
-        "hit_rate": counters.cached / max(1, counters.asked),
-        "layers_saved": 1.0 - counters.layers_computed / max(1, counters.layers_full),
+        "hit_rate": counters.hit_rate,
+        "layers_saved": counters.layers_saved,
         "prefix_bytes_peak": float(counters.prefix_bytes_peak),
     }

@@ -3,6 +3,9 @@
 All take batches of 32, AdamW with linear decay, and gradients clipped at 1. As released: float32, every sentence padded
 to 128, AdamW as it comes. Tuned: fused AdamW, batches of sentences of like length padded to the longest, autocast where
 it is bfloat16. Both tuned transformers and ours take the batches of `epoch_order`, so that they see the same lengths.
+
+Timed are the first steps of an epoch over a training split of real size, not an epoch over few sentences: what a step
+costs depends on how many words the whole text uses.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -31,37 +34,49 @@ from prune_env.victims.training_config import TrainingConfig
 
 CONFIG, SEED = TrainingConfig(epochs=1, batch_size=32), 0
 
-Trainer = Callable[[PreTrainedModel, TokenizedSplit, str], None]
-"""(model on its device, sentences, dtype): one epoch, in place."""
+Trainer = Callable[[PreTrainedModel, TokenizedSplit, str, int], None]
+"""(model on its device, training split, dtype, steps): the first steps of an epoch, in place."""
 
 
-def released(model: PreTrainedModel, tokens: TokenizedSplit, _: str) -> None:
-    """One epoch as people write it: float32, padded to 128 (or the model's positions), default AdamW."""
+class _EnoughError(Exception):
+    """Ends an epoch of `train` after the steps that are timed."""
+
+
+def released(model: PreTrainedModel, tokens: TokenizedSplit, _: str, steps: int) -> None:
+    """An epoch as people write it: float32, padded to 128 (or the model's positions), default AdamW."""
     width = min(PADDED, describe(model).positions)
     order = np.random.default_rng(SEED).permutation(len(tokens))
     batches = [order[i : i + CONFIG.batch_size] for i in range(0, len(order), CONFIG.batch_size)]
     optimiser = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
-    _epoch(model, optimiser, _padded(model, tokens, batches, width), len(batches), "float32")
+    _epoch(model, optimiser, _padded(model, tokens, batches[:steps], width), len(batches), "float32")
 
 
-def tuned(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
-    """One epoch of plain transformers with everything its user can turn on from outside."""
+def tuned(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str, steps: int) -> None:
+    """An epoch of plain transformers with everything its user can turn on from outside."""
     rate, decay = CONFIG.learning_rate, CONFIG.weight_decay
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
     batches = epoch_order(tokens.lengths, CONFIG.batch_size, SEED, 0)
-    _epoch(model, optimiser, _padded(model, tokens, batches, None), len(batches), dtype)
+    _epoch(model, optimiser, _padded(model, tokens, batches[:steps], None), len(batches), dtype)
 
 
-def own(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str) -> None:
-    """One epoch of this project's fine-tuning."""
-    train(model, tokens, replace(CONFIG, precision=dtype), SEED)
+def own(model: PreTrainedModel, tokens: TokenizedSplit, dtype: str, steps: int) -> None:
+    """An epoch of this project's fine-tuning."""
+
+    def stop(done: int, _: int) -> None:
+        if done == steps:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        train(model, tokens, replace(CONFIG, precision=dtype), SEED, on_step=stop)
 
 
 TRAINERS: dict[str, Trainer] = {RELEASED: released, TUNED: tuned, OURS: own}
 
 
-def train_seconds(name: str, dtype: str, model: PreTrainedModel, tokens: TokenizedSplit, device: str) -> float:
-    """Returns the seconds of one epoch on a copy of the model.
+def train_seconds(
+    name: str, dtype: str, model: PreTrainedModel, tokens: TokenizedSplit, device: str, steps: int
+) -> float:
+    """Returns the seconds of an epoch's first steps on a copy of the model.
 
     Raises:
         UnknownNameError: No such contestant.
@@ -73,7 +88,7 @@ def train_seconds(name: str, dtype: str, model: PreTrainedModel, tokens: Tokeniz
     fresh.to(where)
     synchronise(where)
     started = time.perf_counter()
-    TRAINERS[name](fresh, tokens, dtype)
+    TRAINERS[name](fresh, tokens, dtype, steps)
     synchronise(where)
     return time.perf_counter() - started
 

@@ -63,7 +63,7 @@ def _grow(subjects: dict[str, Subject], settings: Settings, waiter: Waiter) -> l
 
 
 def _maker(subject: Subject, settings: Settings, dtype: str) -> Callable[[], Contestant]:
-    return lambda: ours(subject.model, subject.tokens, settings.device, dtype, reuse=True)
+    return lambda: ours(subject.model, subject.tokens, settings.device, dtype, reuse=False)
 
 
 def _deeper(subject: Subject, layers: int, seed: int) -> Subject:

@@ -16,7 +16,10 @@ from prune_env.types import HeadMask, HeadMasks, full_mask
 BATCHES = (32, 64, 128, 256)
 """Batch sizes of which tuned transformers takes the fastest, found in a warm-up."""
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
+ATTEMPTS = 2
+"""Evaluations with each batch size after its warm-up; the faster one counts."""
+
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}
 """How far logits may lie from those of the model as released, as a share of the largest of them (of 1 if it is less).
 
 bfloat16 has eight bits: what it is off by is reported, and this only tells rounding from another computation.
@@ -127,12 +130,13 @@ def _fastest(subject: Subject, dtype: str, device: str, mask: HeadMask) -> tuple
     made: dict[int, Contestant] = {}
     for size in (size for size in BATCHES if size == BATCHES[0] or size < 2 * len(subject.tokens)):
         made[size] = TunedTransformers(subject.model, subject.tokens, device, dtype, size)
-        if not seconds:
+        for attempt in range(1 + ATTEMPTS):
+            synchronise(resolve_device(device))
+            started = time.perf_counter()
             made[size].logits(mask)
-        synchronise(resolve_device(device))
-        started = time.perf_counter()
-        made[size].logits(mask)
-        seconds[size] = time.perf_counter() - started
+            # The first attempt of each size warms it up.
+            if attempt:
+                seconds[size] = min(time.perf_counter() - started, seconds.get(size, float("inf")))
     best = min(seconds, key=lambda size: seconds[size])
     return made[best], best
 

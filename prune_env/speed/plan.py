@@ -38,7 +38,7 @@ class Sizes:
         parallel_steps: Steps of each of them.
         parallel_sentences: Sentences of W5, the first ones; None for all.
         table_steps: Steps of the single environment in W6; the vector takes as many calls as cost about the same.
-        sentences: Sentences of a turn of W7: as released, all others.
+        sentences: Sentences of a turn of W7, whole batches: as released, all others.
         times: Factors of the growth in sentences.
     """
 
@@ -49,7 +49,7 @@ class Sizes:
     parallel_steps: int = 2
     parallel_sentences: int | None = 109
     table_steps: int = 40_000
-    sentences: tuple[int, int] = (32, 192)
+    sentences: tuple[int, int] = (96, 192)
     times: tuple[int, ...] = (1, 2, 4, 8)
 
 

@@ -120,6 +120,10 @@ _STATE: dict[str, Any] = {}
 """A process's subject, the barrier, and which contestants have warmed up."""
 
 
+def _steps(job: Job) -> int:
+    return job.sentences // CONFIG.batch_size
+
+
 def _open(source: Source, barrier: Any) -> None:
     """Makes a process ready: one thread, and a subject of its own."""
     torch.set_num_threads(1)
@@ -129,20 +133,21 @@ def _open(source: Source, barrier: Any) -> None:
 def _work(job: Job) -> Done:
     """Does one job, after one batch that is not timed where this contestant is new to the process."""
     subject: Subject = _STATE["subject"]
-    tokens: TokenizedSplit = subject.training.subset(range(min(job.sentences, len(subject.training))))
+    tokens: TokenizedSplit = subject.training
     if (job.contestant, job.dtype) not in _STATE["warm"]:
         train_seconds(
             job.contestant,
             job.dtype,
             subject.model,
-            tokens.subset(range(min(CONFIG.batch_size, len(tokens)))),
+            tokens,
             job.device,
+            steps=1,
         )
         _STATE["warm"].add((job.contestant, job.dtype))
     if job.together:
         _STATE["barrier"].wait()
     started = time.monotonic()
-    seconds = train_seconds(job.contestant, job.dtype, subject.model, tokens, job.device)
+    seconds = train_seconds(job.contestant, job.dtype, subject.model, tokens, job.device, _steps(job))
     # The copy of the model came first and is nobody's work.
     ended = time.monotonic()
     return Done(max(started, ended - seconds), ended, peak_rss_bytes())

@@ -15,7 +15,7 @@ from prune_env.speed.subject import Subject
 from prune_env.types import full_mask
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "matrix products": ("addmm", "aten::mm", "linear", "matmul", "gemm"),
+    "matrix products": ("addmm", "aten::mm", "linear", "matmul", "gemm", "nvjet", "cutlass", "xmma"),
     "attention": ("attention", "flash", "fmha", "bmm", "softmax"),
     "activation": ("gelu", "tanh"),
     "normalisation": ("norm",),
@@ -55,7 +55,9 @@ def profile_evaluation(subject: Subject, device: str, dtype: str) -> list[Share]
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with torch.inference_mode(), profile(activities=activities) as profiler:
         evaluator.logits(mask)
-    events = profiler.key_averages()
+    # On a GPU the kernels themselves; the operations that launched them carry the same time once more.
+    kernels = [event for event in profiler.key_averages() if "CUDA" in str(event.device_type)]
+    events = kernels if on_gpu else list(profiler.key_averages())
     attribute = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     return shares([(event.key, float(getattr(event, attribute)), int(event.count)) for event in events])
 

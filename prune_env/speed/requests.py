@@ -1,7 +1,8 @@
 """The masks of each workload: drawn, listed, or recorded once from the real environment and policy.
 
-A recorded sequence holds every call the environment makes of its evaluator, violating and repeated masks included, so
-that each contestant answers the same questions in the same order.
+A recorded sequence holds what the environment asks of its evaluator, violating masks included, so that each contestant
+answers the same questions in the same order. Repeated masks stay in it where many episodes are recorded; within one
+episode a mask counts once.
 """
 
 from __future__ import annotations

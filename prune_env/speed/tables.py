@@ -27,7 +27,7 @@ COLUMNS = ("workload", "contestant", "dtype", "each", "min-max", "in all", "x (a
 
 LEGEND = (
     "Medians of the rounds, contestants taking turns. Each: seconds per evaluation; of W5 and W6 environment "
-    "steps, of W7 sentences a second. In all: "
+    "steps (W6: over a table of 4 x 4 heads), of W7 sentences a second. In all: "
     "the whole workload, scaled where only a random sample was timed (timed: rounds x how many of how many). "
     "(a) as released: a deep copy of the model an evaluation, every sentence padded to 128, float32, batches of 32. "
     "(b) tuned transformers of the same dtype: heads zeroed in place, sorted sentences, dynamic padding, the fastest "

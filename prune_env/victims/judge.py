@@ -93,7 +93,7 @@ def target_scores(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Returns each sentence's predicted class (N,) and the log-odds of the target class (N,)."""
     tokens = tokenize(tokenizer, sentences.texts, sentences.labels, max_length)
-    evaluator = TransformerEvaluator(model, tokens, device=device)
+    evaluator = TransformerEvaluator(model, tokens, device=device, prefix_bytes=0)
     logits = evaluator.logits(full_mask(evaluator.layers, evaluator.heads)).astype(np.float64)
     others = np.delete(logits, target, axis=1)
     peak = others.max(axis=1)

@@ -143,3 +143,5 @@ def test_a_profile_names_the_kinds_of_work(capsys: Capture) -> None:
     shown = capsys.readouterr().out
     assert "tiny-syntactic, 60 sentences, full mask, float32, threads: 1" in shown
     assert "matrix products" in shown and "attention" in shown
+    assert main([*TINY, "--profile", "--json"]) == 2
+    assert "expected --profile alone" in capsys.readouterr().err

@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from prune_env.engine.counters import Counters
+from prune_env.engine.device import resolve_dtype
+from prune_env.engine.masked_model import MaskedModel
 from prune_env.engine.transformer import TransformerEvaluator
 from prune_env.errors import ConfigError
 from prune_env.types import HeadMasks, full_mask
@@ -133,9 +137,38 @@ def test_stored_states_keep_their_budget(nodes: int, slots: int) -> None:
     assert (found.counters.prefix_bytes_peak > 0) == (nodes >= 2)
 
 
-def test_bfloat16_paths_agree_to_the_bit() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_masks_that_share_a_launch_give_the_bits_of_one_alone(dtype: str) -> None:
+    model = tiny_model("bert", layers=3, heads=4, hidden=128)
+    launch = MaskedModel(model, TOKENS, torch.device("cpu"), resolve_dtype(dtype), prefix_bytes=0, slots=4)
+    masks = random_masks(4, 3, 4)
+    together = launch.logits(masks)
+    for mask, logits in zip(masks, together, strict=True):
+        assert np.array_equal(launch.logits(mask[None])[0].view(np.int32), logits.view(np.int32))
+
+
+def test_an_interrupted_question_counts_what_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, masks = make(), random_masks(3, LAYERS, HEADS)
+    compute, left = MaskedModel.logits, [None]
+
+    def interrupted(self: MaskedModel, masks: HeadMasks) -> NDArray[np.float32]:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return compute(self, masks)
+
+    monkeypatch.setattr(MaskedModel, "logits", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        found.accuracy(masks)
+    counters = found.counters
+    assert (counters.asked, counters.cached, counters.computed, counters.hit_rate) == (1, 0, 1, 0.0)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_bfloat16_paths_agree_to_the_bit(slots: int) -> None:
     masks = random_masks(5, LAYERS, HEADS)
-    plain, shipped = make(dtype="bfloat16", **ONE_SLOT["whole"]), make(dtype="bfloat16")
+    plain = make(dtype="bfloat16", slots=slots, **ONE_SLOT["whole"])
+    shipped = make(dtype="bfloat16", slots=slots)
     shipped.accuracy(masks[::-1])
     for mask in masks:
         assert np.array_equal(plain.logits(mask).view(np.int32), shipped.logits(mask).view(np.int32))
@@ -151,12 +184,14 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_path_gives_the_same_bits_on_a_gpu(dtype: str) -> None:
     masks = random_masks(10, LAYERS, HEADS)
-    plain = make(device="cuda", dtype=dtype, **ONE_SLOT["whole"])
-    default = make(device="cuda", dtype=dtype, prefix_bytes=0, cache=False)
-    single = np.stack([default.logits(mask) for mask in masks])
-    for path in ({}, {"prefix_bytes": 0}, {"cache": False}):
-        found = make(device="cuda", dtype=dtype, **path)
-        assert np.array_equal(found.correct(masks), single.argmax(2) == TOKENS.labels)
-        assert np.array_equal(np.stack([found.logits(mask) for mask in masks]), single)
-    tolerance = 1e-5 if dtype == "float32" else 0.1
-    np.testing.assert_allclose(np.stack([plain.logits(mask) for mask in masks]), single, rtol=0, atol=tolerance)
+    here = make(dtype=dtype, **ONE_SLOT["whole"])
+    expected = np.stack([here.logits(mask) for mask in masks])
+    tolerance = (1e-5 if dtype == "float32" else 0.1) * np.abs(expected).max()
+    for paths in (ONE_SLOT, MANY_SLOTS):
+        whole = make(device="cuda", dtype=dtype, **paths["whole"])
+        single = np.stack([whole.logits(mask) for mask in masks])
+        np.testing.assert_allclose(single, expected, rtol=0, atol=tolerance)
+        for path in paths.values():
+            found = make(device="cuda", dtype=dtype, **path)
+            assert np.array_equal(found.correct(masks), single.argmax(2) == TOKENS.labels)
+            assert np.array_equal(np.stack([found.logits(mask) for mask in masks]), single)

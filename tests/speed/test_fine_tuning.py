@@ -22,11 +22,11 @@ from tests.models import random_tokens, tiny_model
 def test_without_dropout_tuned_transformers_and_ours_reach_the_same_weights(architecture: str) -> None:
     start, tokens = tiny_model(architecture, dropout=0.0), random_tokens(80, seed=1)
     first, second = copy.deepcopy(start), copy.deepcopy(start)
-    fine_tuning.tuned(first, tokens, "float32")
-    fine_tuning.own(second, tokens, "float32")
+    fine_tuning.tuned(first, tokens, "float32", 2)
+    fine_tuning.own(second, tokens, "float32", 2)
     moved = 0.0
     for name, weight in first.state_dict().items():
-        torch.testing.assert_close(weight, second.state_dict()[name], atol=2e-6, rtol=1e-4)
+        torch.testing.assert_close(weight, second.state_dict()[name], atol=4e-6, rtol=1e-4)
         moved = max(moved, float((weight - start.state_dict()[name]).abs().max()))
     assert moved > 1e-5
 
@@ -34,26 +34,26 @@ def test_without_dropout_tuned_transformers_and_ours_reach_the_same_weights(arch
 def test_one_batch_as_released_is_one_batch_of_tuned_transformers() -> None:
     start, tokens = tiny_model("bert", dropout=0.0), random_tokens(32, seed=1)
     first, second = copy.deepcopy(start), copy.deepcopy(start)
-    fine_tuning.released(first, tokens, "float32")
-    fine_tuning.tuned(second, tokens, "float32")
+    fine_tuning.released(first, tokens, "float32", 1)
+    fine_tuning.tuned(second, tokens, "float32", 1)
     for name, weight in first.state_dict().items():
-        torch.testing.assert_close(weight, second.state_dict()[name], atol=2e-6, rtol=1e-4)
+        torch.testing.assert_close(weight, second.state_dict()[name], atol=4e-6, rtol=1e-4)
 
 
 def test_timing_leaves_the_model_alone() -> None:
     model = tiny_model("bert")
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     for name in (RELEASED, TUNED, OURS):
-        assert fine_tuning.train_seconds(name, "float32", model, random_tokens(8), "cpu") > 0.0
+        assert fine_tuning.train_seconds(name, "float32", model, random_tokens(8), "cpu", 1) > 0.0
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
     with pytest.raises(UnknownNameError, match="did you mean"):
-        fine_tuning.train_seconds("our", "float32", model, random_tokens(8), "cpu")
+        fine_tuning.train_seconds("our", "float32", model, random_tokens(8), "cpu", 1)
 
 
 def test_jobs_give_the_slow_contestant_fewer_sentences() -> None:
     jobs = make_jobs(Settings(dtypes=("float32", "bfloat16")), together=True)
     assert [(job.contestant, job.dtype, job.sentences) for job in jobs] == [
-        (RELEASED, "float32", 32),
+        (RELEASED, "float32", 96),
         (TUNED, "float32", 192),
         (OURS, "float32", 192),
         (TUNED, "bfloat16", 192),
