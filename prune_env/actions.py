@@ -50,8 +50,7 @@ class ActionRules:
         self._layout = layout
         self._grid_heads = layout.grid_heads
         # Equal heads rank by their index.
-        real = layout.flat(np.ones((layout.layers, layout.heads), dtype=np.bool_))
-        order = np.where(real, -layout.spread(importance), np.inf).argsort(kind="stable")
+        order = np.where(layout.full, -layout.spread(importance), np.inf).argsort(kind="stable")
         self.rank = np.empty(layout.slots, dtype=np.int64)
         self.rank[order] = np.arange(layout.slots)
         self._rank_of = self.rank.tolist()
@@ -60,24 +59,25 @@ class ActionRules:
         """Returns the set that is tried when these slots, rising, are asked for and `kept` (slots,) is there."""
         there = kept.tobytes()
         chosen = [slot for slot in wanted if there[slot]]
+        ignored = len(wanted) - len(chosen)
         stay = self._protected(chosen, there)
         if stay:
             chosen = [slot for slot in chosen if slot not in stay]
-        dropped = max(0, len(chosen) - self.limit)
-        if dropped:
-            chosen = surviving(chosen, dropped, generator)
-        return HeadSet(chosen, len(wanted) - len(chosen) - len(stay) - dropped, len(stay), dropped)
+        dropped = len(chosen) - self.limit
+        if dropped <= 0:
+            return HeadSet(chosen, ignored, len(stay), 0)
+        return HeadSet(surviving(chosen, dropped, generator), ignored, len(stay), dropped)
 
-    def _protected(self, chosen: list[int], there: bytes) -> set[int]:
+    def _protected(self, chosen: list[int], there: bytes) -> list[int]:
         """Returns the most important head of each layer that `chosen` would empty; `there` holds 1 for a kept head."""
-        stay, width, first = set(), self._grid_heads, 0
-        while first < len(chosen):
+        stay, width, first, size = [], self._grid_heads, 0, len(chosen)
+        while first < size:
             start = chosen[first] // width * width
-            last = first + 1
-            while last < len(chosen) and chosen[last] < start + width:
+            end, last = start + width, first + 1
+            while last < size and chosen[last] < end:
                 last += 1
-            if there.count(1, start, start + width) == last - first:
-                stay.add(min(chosen[first:last], key=self._rank_of.__getitem__))
+            if there.count(1, start, end) == last - first:
+                stay.append(min(chosen[first:last], key=self._rank_of.__getitem__))
             first = last
         return stay
 
@@ -127,7 +127,7 @@ def read_bits(action: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[Any]:
             "env.action_space.sample() draws a valid one"
         )
     if bits.dtype.char == "b":  # int8, what the action space draws: as bytes it is checked fastest
-        valid = not bits.tobytes().strip(b"\0\1")
+        valid = not bits.tobytes().translate(None, b"\0\1")
     else:
         valid = bool((bits.astype(np.bool_) == bits).all())
     if not valid:

@@ -19,7 +19,7 @@ from prune_env.measurement import Measurement
 from prune_env.observation import Observation, Observer
 from prune_env.rewards import Outcome, Reward, SparsityReward
 from prune_env.state import EnvState
-from prune_env.types import HeadScores, check_mask, full_mask
+from prune_env.types import HeadScores, check_mask
 
 
 class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
@@ -296,10 +296,10 @@ def read_options(options: Mapping[str, Any] | None, layout: Layout) -> tuple[NDA
         ConfigError: An option of another name.
         MaskError: A mask of another shape or dtype, or with an empty layer.
     """
-    options = options or {}
+    if not options:
+        return layout.full.copy(), None
     if unknown := set(options) - {"mask", "threshold"}:
         raise ConfigError(f"expected only the options 'mask' and 'threshold', got {sorted(unknown)}; leave them out")
     mask = options.get("mask")
-    if mask is None:
-        mask = full_mask(layout.layers, layout.heads)
-    return layout.flat(check_mask(mask, layout.layers, layout.heads)), options.get("threshold")
+    kept = layout.full.copy() if mask is None else layout.flat(check_mask(mask, layout.layers, layout.heads))
+    return kept, options.get("threshold")

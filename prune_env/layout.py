@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.errors import ConfigError
-from prune_env.types import HeadMask, HeadMasks
+from prune_env.types import HeadMask, HeadMasks, full_mask
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Layout:
     def padded(self) -> bool:
         """Whether the grid is larger than the model."""
         return self.slots != self.size
+
+    @cached_property
+    def full(self) -> NDArray[np.bool_]:
+        """The slots (slots,) of the mask that keeps every head: those that are not padding. Not to be written to."""
+        return self.flat(full_mask(self.layers, self.heads))
 
     def masks(self, kept: NDArray[np.bool_]) -> HeadMasks:
         """Returns head masks (K, layers, heads) of the kept slots (slots,) or (K, slots); memory may be shared."""

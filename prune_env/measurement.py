@@ -12,7 +12,6 @@ from prune_env.engine.evaluator import Evaluator
 from prune_env.errors import ConfigError
 from prune_env.layout import Layout
 from prune_env.thresholds import Threshold
-from prune_env.types import full_mask
 
 
 class Measurement:
@@ -54,9 +53,8 @@ class Measurement:
     def _configured(self, config: EnvConfig) -> Fraction:
         if config.threshold is not None:
             return check_threshold(config.threshold)
-        full = self._layout.flat(full_mask(self._layout.layers, self._layout.heads))
         drop = exact(config.max_accuracy_drop or 0.0, "max_accuracy_drop")
-        return Fraction(self.count(full), self._sentences) - drop
+        return Fraction(self.count(self._layout.full), self._sentences) - drop
 
     def threshold_for(self, accuracy: float | None) -> Threshold:
         """Returns the constraint of an episode that asks for another threshold, the configured one for None.

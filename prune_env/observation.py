@@ -53,7 +53,7 @@ class Observer:
         grids = {"depth": np.repeat(depth[:, None], layout.heads, axis=1)}
         grids |= {f"importance_{name}": scores for name, scores in self.importance.items()}
         self.columns = {name: layout.spread(grid) for name, grid in grids.items()}
-        self.valid = layout.flat(np.ones((layout.layers, layout.heads), dtype=np.bool_)).view(np.int8)
+        self.valid = layout.full.astype(np.int8)
         # An observation's floats are cut out of one array, the numbers last: copying that one is what costs least.
         self._floats = np.concatenate([*self.columns.values(), np.zeros(sum(_NUMBERS.values()), np.float32)])
         self._cuts: list[tuple[str, slice]] = []

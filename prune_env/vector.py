@@ -190,13 +190,15 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         terminated = bits[:, -1] | (state.pruned == self._most_pruned)
         if self._violations_end:
             terminated |= attempts.violation
-        truncated = (fractions[STEPS_LEFT] <= 0) | (fractions[EVALUATIONS_LEFT] <= 0)
+        truncated = fractions[STEPS_LEFT] <= 0
+        if self.config.max_evaluations is not None:
+            truncated |= fractions[EVALUATIONS_LEFT] <= 0
         truncated &= ~terminated
         names, terms = self._terms(self._outcome(fractions, attempts, terminated | truncated))
         if self._max_episode_steps is not None:
             truncated |= state.steps >= self._max_episode_steps
         table = self._observer.describe(state, heads, attempts, fractions, terms)
-        rewards, ended = terms.sum(axis=0), terminated | truncated
+        rewards, ended = np.add.reduce(terms), terminated | truncated
         last = self._next_episodes(table, names, ended) if np.count_nonzero(ended) else {}
         infos = self._observer.infos(table, names, self._all, ~ended)
         infos |= last
@@ -205,10 +207,10 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
     def _next_episodes(self, table: InfoTable, names: tuple[str, ...], ended: NDArray[np.bool_]) -> dict[str, Any]:
         """Starts the next episodes of those that have ended, and returns what there was of their ends."""
         rows = ended.nonzero()[0]
-        observations = self._observer.observe(self._state, table.fractions, rows)
+        observations = self._observer.observe(self._state, table.fractions)
         final = np.full(self.num_envs, None, dtype=object)
-        for row, *values in zip(rows.tolist(), *observations.values(), strict=True):
-            final[row] = dict(zip(observations, values, strict=True))
+        for row in rows.tolist():
+            final[row] = {name: values[row] for name, values in observations.items()}
         infos = self._observer.infos(table.only(ended), names, ended, ended)
         start, fractions = self._start()
         self._state.restart(rows, start)

@@ -61,10 +61,10 @@ class VectorDynamics:
         self._backtracks = config.on_violation == "backtrack"
         self._remembers = config.on_violation != "terminate"
         self._max_evaluations = config.max_evaluations
-        # A product of masks with it counts the heads in each layer, and in all: of all ways to count, the fastest.
+        # Products of masks with these count the heads in each layer, and in all: of all ways to count, the fastest.
         layer = np.arange(layout.slots)[:, None] // layout.grid_heads
-        self._counters = np.ones((layout.slots, layout.layers + 1), dtype=np.float32)
-        self._counters[:, :-1] = layer == np.arange(layout.layers)
+        self._by_layer = (layer == np.arange(layout.layers)).astype(np.float32)
+        self._ones = np.ones(layout.slots, dtype=np.float32)
 
     def start(self, kept: NDArray[np.bool_], threshold: float | None = None) -> Start:
         """Returns the start of episodes with a mask (slots,) and a threshold, None for the configured one.
@@ -83,12 +83,12 @@ class VectorDynamics:
         kept = state.kept
         chosen = wanted & kept
         trial = kept > chosen
-        left = trial @ self._counters
-        sizes = self._layout.size - state.pruned - left[:, -1].astype(np.int64)
-        ignored = (wanted @ self._counters[:, -1]).astype(np.int64) - sizes
-        protected, dropped = np.zeros((2, len(kept)), dtype=np.int64)
+        left = trial @ self._by_layer
+        asked, sizes = (np.concatenate((wanted, chosen)) @ self._ones).astype(np.int64).reshape(2, -1)
+        ignored = asked - sizes
+        protected = dropped = np.zeros_like(sizes)
         if np.count_nonzero(left) < left.size:
-            protected = self._protect(chosen, kept, left[:, :-1] == 0)
+            protected = self._protect(chosen, kept, left == 0)
             sizes -= protected
             trial = kept > chosen
         if np.count_nonzero(sizes > self._limit):
@@ -141,9 +141,12 @@ class VectorDynamics:
             rows = self._recall(state, masks, rows, correct)
         if not rows.size:
             return
-        everyone = len(rows) == len(masks)
-        correct[rows] = self._measurement.counts(masks if everyone else masks[rows])
-        state.evaluations[rows] += 1
+        if len(rows) == len(masks):
+            correct[:] = self._measurement.counts(masks)
+            state.evaluations += 1
+        else:
+            correct[rows] = self._measurement.counts(masks[rows])
+            state.evaluations[rows] += 1
         if self._remembers:
             for row in rows[correct[rows] < state.required[rows]].tolist():
                 state.missed[row][masks[row].tobytes()] = int(correct[row])

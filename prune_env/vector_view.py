@@ -77,9 +77,11 @@ class VectorObserver:
         self._columns = np.stack([np.tile(column, (count, 1)) for column in observer.columns.values()])
         self._valid = np.tile(observer.valid, (count, 1))
         self._divisors = np.array([[divisors.get(row, 1.0)] for row in range(10)])
-        self._shown = {"accuracy": ACCURACY, "attempted_accuracy": ATTEMPTED, "pruned_fraction": PRUNED}
+        shown = {"accuracy": ACCURACY, "attempted_accuracy": ATTEMPTED, "pruned_fraction": PRUNED}
         if diagnosed:
-            self._shown["oracle_lfr"] = LFR
+            shown["oracle_lfr"] = LFR
+        self._shown = tuple(shown.items())
+        self._masks = tuple(f"_{name}" for name in ("head_mask", "attempted_heads", *shown, *_COUNTS, *_FLAGS))
 
     def fractions(
         self, numbers: NDArray[np.int64], attempts: NDArray[np.int64], floats: NDArray[np.float64]
@@ -94,13 +96,13 @@ class VectorObserver:
         np.subtract(1, left, out=left)
         return block
 
-    def observe(self, state: VectorState, fractions: NDArray[np.float64], rows: Any = slice(None)) -> Observation:
-        """Returns the observations (R, ...) of some rows, of all unless told otherwise."""
-        observation: Observation = dict(zip(self._names, self._columns[:, rows].copy(), strict=True))
-        observation["mask"] = state.kept[rows].astype(np.int8)
-        observation["valid"] = self._valid[rows].copy()
-        observation["failed"] = state.failed[rows].astype(np.int8)
-        numbers = fractions[:, rows].astype(np.float32)
+    def observe(self, state: VectorState, fractions: NDArray[np.float64]) -> Observation:
+        """Returns the observations of all K, (K, ...) each."""
+        numbers = fractions.astype(np.float32)
+        observation: Observation = dict(zip(self._names, self._columns.copy(), strict=True))
+        observation["mask"] = state.kept.astype(np.int8)
+        observation["valid"] = self._valid.copy()
+        observation["failed"] = state.failed.astype(np.int8)
         observation["accuracy"] = numbers[ACCURACY, :, None]
         observation["last_change"] = numbers[CHANGE, :, None]
         observation["threshold"] = numbers[THRESHOLD, :, None]
@@ -134,17 +136,20 @@ class VectorObserver:
 
     def _lists(self, heads: HeadSets) -> NDArray[Any]:
         """Returns the head indices of each set, lists in an object array (K,)."""
-        sets = self._layout.masks(heads.slots).reshape(self._count, -1)
-        indices = sets.nonzero()[1].tolist()
-        ends = heads.sizes.cumsum().tolist()
-        lists = [indices[end - size : end] for end, size in zip(ends, heads.sizes.tolist(), strict=True)]
+        flat = self._layout.masks(heads.slots).reshape(-1).nonzero()[0]
+        indices, lists, start = (flat % self._layout.size).tolist(), [], 0
+        for size in heads.sizes.tolist():
+            lists.append(indices[start : start + size])
+            start += size
         return np.fromiter(lists, dtype=object, count=self._count)
 
     def restart(self, table: InfoTable, rows: Rows, start: Start, fractions: NDArray[np.float64]) -> None:
         """Writes the infos of episodes that have just started, and their fractions (10, 1), into a table."""
         table.fractions[:, rows] = fractions
-        table.counts[:, rows] = start.numbers[4] * np.array([[1], [0], [0], [0]])
-        table.flags[:, rows] = [[False], [start.feasible]]
+        table.counts[:, rows] = 0
+        table.counts[0, rows] = 1
+        table.flags[0, rows] = False
+        table.flags[1, rows] = start.feasible
         table.head_mask[rows] = self._layout.masks(start.kept)
         table.terms[:, rows] = 0.0
         for row in rows.tolist():
@@ -153,7 +158,7 @@ class VectorObserver:
     def infos(
         self, table: InfoTable, names: tuple[str, ...], there: NDArray[np.bool_], stepped: NDArray[np.bool_]
     ) -> dict[str, Any]:
-        """Returns each key's values (K, ...) and, as `_key`, for whom they are there.
+        """Returns each key's values (K, ...) and, as `_key`, for whom they are there; keys share these masks.
 
         Args:
             table: The values.
@@ -162,16 +167,11 @@ class VectorObserver:
             stepped: bool (K,), those of them whose `info` comes from a step, and so has the reward's terms.
         """
         infos: dict[str, Any] = {"head_mask": table.head_mask, "attempted_heads": table.attempted_heads}
-        for name, row in self._shown.items():
-            infos[name] = table.fractions[row]
+        infos |= {name: table.fractions[row] for name, row in self._shown}
         infos |= zip(_COUNTS, table.counts, strict=True)
         infos |= zip(_FLAGS, table.flags, strict=True)
-        keys = [f"_{name}" for name in infos]
-        masks = np.empty((len(keys) + len(names), self._count), dtype=np.bool_)
-        masks[: len(keys)] = there
-        masks[len(keys) :] = stepped
-        for name, values in zip(names, table.terms, strict=True):
-            infos[f"reward_{name}"] = values
-            keys.append(f"_reward_{name}")
-        infos |= zip(keys, masks, strict=True)
+        infos |= dict.fromkeys(self._masks, there.copy())
+        if names:
+            infos |= zip([f"reward_{name}" for name in names], table.terms, strict=True)
+            infos |= dict.fromkeys([f"_reward_{name}" for name in names], stepped.copy())
         return infos
