@@ -51,12 +51,16 @@ class Scoring:
     def evaluator(self, split: str) -> TransformerEvaluator:
         """Returns the evaluator on "search" or "certify"; the same object every time."""
         if split not in self._evaluators:
-            self._evaluators[split] = self.evaluate_on(self.task.tokens(split, self._tokenizer))
+            tokens = self.task.tokens(split, self._tokenizer)
+            # Only a search asks for masks that share layers: elsewhere stored states would take memory for nothing.
+            self._evaluators[split] = self.evaluate_on(tokens, None if split == "search" else 0)
         return self._evaluators[split]
 
-    def evaluate_on(self, tokens: TokenizedSplit) -> TransformerEvaluator:
+    def evaluate_on(self, tokens: TokenizedSplit, prefix_bytes: int | None = None) -> TransformerEvaluator:
         """Returns an evaluator of the scoring model on other sentences, such as a judge's."""
-        return TransformerEvaluator(self._model, tokens, device=self.device, dtype=self.dtype)
+        return TransformerEvaluator(
+            self._model, tokens, device=self.device, dtype=self.dtype, prefix_bytes=prefix_bytes
+        )
 
     def deviation(self, mask: HeadMask) -> dict[str, float] | None:
         """Returns how far the arithmetic is from float32 on `search` under one mask; None in float32 itself."""

@@ -15,7 +15,7 @@ TEXT = README.read_text(encoding="utf-8")
 
 
 def test_the_python_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0]
     names: dict[str, Any] = {}
     exec(compile(code, str(README), "exec"), names)
     fraction, accuracy, evaluations = capsys.readouterr().out.split()
@@ -23,6 +23,14 @@ def test_the_python_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert names["info"]["accuracy"] == float(accuracy) > 0.9
     assert int(evaluations) == names["info"]["evaluations"] >= 2
     assert names["terminated"] or names["truncated"]
+
+
+def test_the_vector_environment_of_the_readme_is_made() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[1:]
+    names: dict[str, Any] = {}
+    exec(compile(code, str(README), "exec"), names)
+    observations, _ = names["environments"].reset(seed=11)
+    assert observations["mask"].shape == (8, 16)
 
 
 def test_every_command_and_target_it_names_exists() -> None:
