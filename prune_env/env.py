@@ -17,9 +17,10 @@ from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.layout import Layout
 from prune_env.measurement import Measurement
 from prune_env.observation import Observation, Observer
+from prune_env.reset_arguments import read_options
 from prune_env.rewards import Outcome, Reward, SparsityReward
 from prune_env.state import EnvState
-from prune_env.types import HeadScores, check_mask
+from prune_env.types import HeadScores
 
 
 class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
@@ -180,8 +181,10 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
             ThresholdError: A threshold outside (0, 1], or one that no mask can meet.
         """
         super().reset(seed=seed)
-        self._state, nothing = self._dynamics.start(*read_options(options, self.layout))
-        return self._observe(self._state), self.observer.describe(self._state, nothing)
+        state, nothing = self._dynamics.start(*read_options(options, self.layout))
+        self._state = state
+        observation = self.observer.observe(state, 1.0, self._dynamics.evaluations_left(state))
+        return observation, self.observer.describe(state, nothing)
 
     def step(self, action: NDArray[np.int8]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Prunes the heads whose bits are set, then stops if the last bit is.
@@ -198,13 +201,15 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
         state.steps += 1
         violated = attempt.violation and self._violations_end
         terminated = stop or violated or state.remaining == self.layout.layers
-        truncated = not terminated and (state.steps >= self._max_steps or self._dynamics.evaluations_left(state) <= 0)
+        left = self._dynamics.evaluations_left(state)
+        truncated = not terminated and (state.steps >= self._max_steps or left <= 0)
         state.over = terminated or truncated
         terms = self.reward.terms(self._outcome(state, attempt))
         info = self.observer.describe(state, attempt)
         for name, value in terms.items():
             info[f"reward_{name}"] = value
-        return self._observe(state), float(sum(terms.values())), terminated, truncated, info
+        observation = self.observer.observe(state, 1 - state.steps / self._max_steps, left)
+        return observation, float(sum(terms.values())), terminated, truncated, info
 
     def _outcome(self, state: EnvState, attempt: Attempt) -> Outcome:
         size, sentences = self.layout.size, self._sentences
@@ -221,9 +226,6 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
             state.correct >= state.threshold.required,
             state.over,
         )
-
-    def _observe(self, state: EnvState) -> Observation:
-        return self.observer.observe(state, 1 - state.steps / self._max_steps, self._dynamics.evaluations_left(state))
 
     def _started(self) -> EnvState:
         if self._state is None:
@@ -287,19 +289,3 @@ class BertHeadPruneEnv(gym.Env[Observation, NDArray[np.int8]]):
             caption=f"step {steps} of {self._max_steps}, {evaluations} evaluations",
         )
         return head_map_text(view) if self.render_mode == "ansi" else head_map_array(view)
-
-
-def read_options(options: Mapping[str, Any] | None, layout: Layout) -> tuple[NDArray[np.bool_], float | None]:
-    """Reads what `reset` was told: the slots of the starting mask (slots,), and the episode's own threshold.
-
-    Raises:
-        ConfigError: An option of another name.
-        MaskError: A mask of another shape or dtype, or with an empty layer.
-    """
-    if not options:
-        return layout.full.copy(), None
-    if unknown := set(options) - {"mask", "threshold"}:
-        raise ConfigError(f"expected only the options 'mask' and 'threshold', got {sorted(unknown)}; leave them out")
-    mask = options.get("mask")
-    kept = layout.full.copy() if mask is None else layout.flat(check_mask(mask, layout.layers, layout.heads))
-    return kept, options.get("threshold")

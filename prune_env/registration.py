@@ -13,9 +13,10 @@ from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.importance import load_metric
 from prune_env.layout import Layout
+from prune_env.reset_arguments import check_counts
 from prune_env.rewards import make_reward
 from prune_env.scoring import Scoring, scoring_of
-from prune_env.vector import BertHeadPruneVectorEnv, check_counts
+from prune_env.vector import BertHeadPruneVectorEnv
 from prune_env.victims.checkpoint_folder import head_grid
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import get_protocol

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from prune_env.actions import read_bits
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
-from prune_env.env import BertHeadPruneEnv, read_options
-from prune_env.errors import ConfigError
+from prune_env.env import BertHeadPruneEnv
 from prune_env.observation import Observation
+from prune_env.reset_arguments import check_counts, read_options, read_reset_mask, read_seeds
 from prune_env.rewards import Outcome, Reward
 from prune_env.types import HeadScores
 from prune_env.vector_dynamics import Attempts, VectorDynamics
@@ -26,7 +26,6 @@ from prune_env.vector_view import (
     ACCURACY,
     ACCURACY_CHANGE,
     ATTEMPTED,
-    CHANGE,
     EVALUATIONS_LEFT,
     GAIN,
     PRUNED,
@@ -97,14 +96,9 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         self.action_space = batch_space(one.action_space, num_envs)
         self._one = one
         self._dynamics = VectorDynamics(one.measurement, one.rules, one.layout, config)
-        sentences, size = float(evaluator.sentences), float(one.layout.size)
-        divisors = dict.fromkeys((ACCURACY, CHANGE, ATTEMPTED, ACCURACY_CHANGE), sentences) | {
-            STEPS_LEFT: float(config.steps(one.layout.size)),
-            EVALUATIONS_LEFT: float(config.max_evaluations or np.inf),
-            PRUNED: size,
-            GAIN: size,
-        }
-        self._observer = VectorObserver(one.observer, one.layout, num_envs, one.measurement.diagnosed, divisors)
+        self._observer = VectorObserver(
+            one.observer, one.layout, config, evaluator.sentences, num_envs, one.measurement.diagnosed
+        )
         self._most_pruned = one.layout.size - one.layout.layers
         self._max_episode_steps = max_episode_steps
         self._violations_end = config.on_violation == "terminate"
@@ -114,7 +108,6 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         self._seeds: list[int | None] = [None] * num_envs
         self._all = np.ones(num_envs, dtype=np.bool_)
         self._action_shape = (num_envs, one.layout.slots + 1)
-        self._fractions = np.zeros((10, num_envs))
         self._default_start: tuple[Start, NDArray[np.float64]] | None = None
 
     def reset(
@@ -133,34 +126,22 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             ThresholdError: A threshold outside (0, 1], or one that no mask can meet.
         """
         options = dict(options or {})
-        chosen = self._read_reset_mask(options.pop("reset_mask", None))
-        seeds = self._read_seeds(seed)
+        chosen = read_reset_mask(options.pop("reset_mask", None), self.num_envs)
+        seeds = read_seeds(seed, self.num_envs)
         kept, threshold = read_options(options, self.layout)
         start, fractions = self._measured(kept, threshold) if options else self._start()
         rows = chosen.nonzero()[0]
         for row in rows.tolist():
             if (own := seeds[row]) is not None:
                 self._generators[row], self._seeds[row] = seeding.np_random(own)
-        self._state.restart(rows, start)
-        self._fractions[:, rows] = fractions
+        state = self._state
+        state.restart(rows, start)
         self._started |= chosen
         table = self._observer.nothing()
         self._observer.restart(table, rows, start, fractions)
-        return self._observer.observe(self._state, self._fractions), self._observer.infos(table, (), chosen, chosen)
-
-    def _read_reset_mask(self, mask: object) -> NDArray[np.bool_]:
-        if mask is None:
-            return np.ones(self.num_envs, dtype=np.bool_)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
-            raise ConfigError(f"expected reset_mask to be a bool array of shape ({self.num_envs},), got {mask!r}")
-        return mask.copy()
-
-    def _read_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None or isinstance(seed, int):
-            return [None if seed is None else seed + row for row in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ConfigError(f"expected a seed for each of {self.num_envs} environments, got {len(seed)}; give one")
-        return list(seed)
+        nothing = np.zeros((3, self.num_envs), dtype=np.int64)
+        shown = self._observer.fractions(state.numbers, nothing, state.floats)
+        return self._observer.observe(state, shown), self._observer.infos(table, (), chosen, chosen)
 
     def _start(self) -> tuple[Start, NDArray[np.float64]]:
         """Returns how episodes start unless `reset` is told otherwise; measured at the first one."""
@@ -186,7 +167,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         heads = self._dynamics.legal(bits[:, :-1], state, self._generator)
         attempts = self._dynamics.attempt(state, heads)
         state.steps += 1
-        fractions = self._fractions = self._observer.fractions(state.numbers, attempts.numbers, state.floats)
+        fractions = self._observer.fractions(state.numbers, attempts.numbers, state.floats)
         terminated = bits[:, -1] | (state.pruned == self._most_pruned)
         if self._violations_end:
             terminated |= attempts.violation
@@ -285,16 +266,3 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             )
             for row in range(self.num_envs)
         )
-
-
-def check_counts(num_envs: object, max_episode_steps: object = None) -> None:
-    """Refuses what is no number of sub-environments, or of steps.
-
-    Raises:
-        ConfigError: Not a whole number of at least 1; `max_episode_steps` may also be None.
-    """
-    for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
-        if name == "max_episode_steps" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"expected {name} to be a whole number of at least 1, got {value!r}; give one")

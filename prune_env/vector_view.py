@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune_env.config import EnvConfig
 from prune_env.layout import Layout
 from prune_env.observation import Observation, Observer
 from prune_env.vector_dynamics import Attempts, HeadSets
@@ -60,23 +61,28 @@ class VectorObserver:
     """Builds batched observations and infos whose arrays are fresh in every call."""
 
     def __init__(
-        self, observer: Observer, layout: Layout, count: int, diagnosed: bool, divisors: dict[int, float]
+        self, observer: Observer, layout: Layout, config: EnvConfig, sentences: int, count: int, diagnosed: bool
     ) -> None:
         """Repeats the constant columns.
 
         Args:
             observer: That of a single environment.
             layout: Where the heads lie.
+            config: The limits that the budget is a fraction of.
+            sentences: Sentences in the split that accuracies refer to.
             count: Sub-environments, K.
             diagnosed: Whether `info` has `oracle_lfr`.
-            divisors: What rows of the fractions are fractions of, where it is not 1.
         """
         self._layout = layout
         self._count = count
         self._names = tuple(observer.columns)
         self._columns = np.stack([np.tile(column, (count, 1)) for column in observer.columns.values()])
         self._valid = np.tile(observer.valid, (count, 1))
-        self._divisors = np.array([[divisors.get(row, 1.0)] for row in range(10)])
+        self._divisors = np.ones((10, 1))
+        self._divisors[[ACCURACY, CHANGE, ATTEMPTED, ACCURACY_CHANGE]] = sentences
+        self._divisors[[PRUNED, GAIN]] = layout.size
+        self._divisors[STEPS_LEFT] = config.steps(layout.size)
+        self._divisors[EVALUATIONS_LEFT] = config.max_evaluations or np.inf
         shown = {"accuracy": ACCURACY, "attempted_accuracy": ATTEMPTED, "pruned_fraction": PRUNED}
         if diagnosed:
             shown["oracle_lfr"] = LFR

@@ -20,7 +20,7 @@ ORDER = (
     {"importance"},
     {"victims"},
     {"render", "rewards"},
-    {"actions", "dynamics", "env", "layout", "measurement", "observation", "state", "wrappers"}
+    {"actions", "dynamics", "env", "layout", "measurement", "observation", "reset_arguments", "state", "wrappers"}
     | {"vector", "vector_dynamics", "vector_state", "vector_view"},
     {"methods", "record_form", "records", "rollout", "scripted"},
     {"machine", "scoring", "tensorboard"},

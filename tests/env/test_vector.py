@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -240,29 +241,38 @@ def test_reset_mask_leaves_the_others_alone() -> None:
     assert vector.np_random_seed == (0, 8, 2)
 
 
-def test_every_call_returns_fresh_arrays() -> None:
-    def spoil(value: Any) -> None:
-        if isinstance(value, dict):
-            for part in value.values():
-                spoil(part)
-        elif isinstance(value, np.ndarray) and value.dtype != object:
-            value[...] = 0
-        elif isinstance(value, np.ndarray):
-            for part in value:
-                spoil(part)
-        elif isinstance(value, list):
-            value.clear()
+def spoil(value: Any) -> None:
+    """Overwrites everything that can be written to."""
+    if isinstance(value, dict):
+        for part in value.values():
+            spoil(part)
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        value[...] = 0
+    elif isinstance(value, np.ndarray):
+        for part in value:
+            spoil(part)
+    elif isinstance(value, list):
+        value.clear()
 
+
+def test_every_call_returns_fresh_arrays() -> None:
     spoiled, clean = vector_env(3), vector_env(3)
     spoil(spoiled.reset(seed=1)[0])
     clean.reset(seed=1)
     rng = np.random.default_rng(1)
-    for _ in range(30):
+    for number in range(30):
         asked = actions(rng, 3, 12)
         got, wanted = spoiled.step(asked), clean.step(asked)
         assert same(got, wanted)
         for part in got:
             spoil(part)
+        if number % 5 == 0:
+            options = {"reset_mask": np.array([False, True, False])}
+            before = clean.step(np.zeros((3, 13), dtype=np.int8))
+            spoil(spoiled.step(np.zeros((3, 13), dtype=np.int8))[4])
+            kept = deepcopy(before)
+            assert same(spoiled.reset(options=options), clean.reset(options=options))
+            assert same(before, kept), "what came back once is not written to later"
 
 
 def test_statistics_of_episodes() -> None:
