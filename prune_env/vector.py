@@ -121,7 +121,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
                 bool (K,), restarts only where it is True, and leaves the others' generators alone.
 
         Raises:
-            ConfigError: As many seeds as sub-environments are not given, or an option of another name or kind.
+            ConfigError: Not one seed for each sub-environment, or an option of another name or kind.
             MaskError: A mask of another shape or dtype, or with an empty layer.
             ThresholdError: A threshold outside (0, 1], or one that no mask can meet.
         """
@@ -217,7 +217,10 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         """Returns the names of the reward's terms, and their values (T, K)."""
         if getattr(self.reward, "batched", False):
             terms = self.reward.terms(outcome)
-            return tuple(terms), np.array(list(terms.values()), dtype=np.float64)
+            block = np.empty((len(terms), self.num_envs))
+            for row, values in enumerate(terms.values()):
+                block[row] = values
+            return tuple(terms), block
         columns = [cast("NDArray[Any]", column).tolist() for column in outcome[1:]]
         each = [self.reward.terms(Outcome(outcome.heads, *row)) for row in zip(*columns, strict=True)]
         return tuple(each[0]), np.array([list(terms.values()) for terms in each], dtype=np.float64).T
