@@ -25,18 +25,24 @@ class EpsilonGreedy:
     Attributes:
         metric: Importance that decides the greedy order.
         epsilon: Chance of a random group (paper: 0.1).
+        group: Heads a step; None takes the paper's group, 10 of 144, scaled.
     """
 
-    def __init__(self, seed: int, metric: str = "attention_variance", epsilon: float = 0.1) -> None:
+    def __init__(
+        self, seed: int, metric: str = "attention_variance", epsilon: float = 0.1, group: int | None = None
+    ) -> None:
         """Seeds the agent's own generator.
 
         Raises:
-            ConfigError: An epsilon outside [0, 1].
+            ConfigError: An epsilon outside [0, 1], or a group of no head.
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ConfigError(f"expected epsilon in [0, 1], got {epsilon}")
+        if group is not None and group < 1:
+            raise ConfigError(f"expected a group of at least one head, got {group}; None takes the paper's group")
         self.metric = metric
         self.epsilon = epsilon
+        self.group = group
         self._rng = np.random.default_rng(seed)
 
     def predict(
@@ -46,7 +52,8 @@ class EpsilonGreedy:
         order = lowest_first(observation, self.metric)
         if not deterministic and self._rng.random() < self.epsilon:
             order = self._rng.permutation(order)
-        group = choose(observation, order, group_size(observation))
+        size = group_size(observation) if self.group is None else self.group
+        group = choose(observation, order, size)
         return prune(observation, group, stop=not group), state
 
 

@@ -8,19 +8,17 @@ episode a mask counts once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
 from prune_env.baselines.gradient import LowestFirst
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
 from prune_env.env import BertHeadPruneEnv
 from prune_env.importance import score
-from prune_env.observation import Observation
 from prune_env.rollout import rollout
-from prune_env.scripted import Action, choose, lowest_first, prune
 from prune_env.speed.contestants import Contestant, ours
 from prune_env.speed.subject import Subject
 from prune_env.types import HeadMasks, full_mask
@@ -96,10 +94,10 @@ def gradient_episode(subject: Subject, seed: int) -> Requests:
 
 
 def epsilon_greedy_steps(subject: Subject, seed: int, steps: int, epsilon: float = 0.1) -> Requests:
-    """Records so many steps of `OneHead`, over as many episodes as they take."""
+    """Records so many steps of the paper's agent with one head a step, over as many episodes as they take."""
     config = EnvConfig(max_accuracy_drop=DROP, on_violation="terminate")
     recorder, env = _environment(subject, "attention_variance", config, seed)
-    policy, done, episode = OneHead(seed, "attention_variance", epsilon), 0, 0
+    policy, done, episode = EpsilonGreedy(seed, epsilon=epsilon, group=1), 0, 0
     while done < steps:
         observation, over = env.reset(seed=seed + episode)[0], False
         while not over and done < steps:
@@ -107,24 +105,6 @@ def epsilon_greedy_steps(subject: Subject, seed: int, steps: int, epsilon: float
             over, done = terminated or truncated, done + 1
         episode += 1
     return Requests(np.stack(recorder.asked))
-
-
-class OneHead:
-    """Prunes one head a step: the least important one, or with probability epsilon a random one."""
-
-    def __init__(self, seed: int, metric: str, epsilon: float) -> None:
-        """Seeds the policy's own generator."""
-        self._rng, self._metric, self._epsilon = np.random.default_rng(seed), metric, epsilon
-
-    def predict(
-        self, observation: Observation, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Action, Any]:
-        """Returns the next head, or stop where none can go."""
-        ranked = lowest_first(observation, self._metric)
-        if not deterministic and self._rng.random() < self._epsilon:
-            ranked = self._rng.permutation(ranked)
-        head = choose(observation, ranked, 1)
-        return prune(observation, head, stop=not head), state
 
 
 class Recorder:

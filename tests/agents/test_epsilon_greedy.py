@@ -96,3 +96,8 @@ def test_the_method_is_the_papers() -> None:
     assert (agent.epsilon, agent.metric) == (0.1, METRIC)
     assert EPSILON_GREEDY.metrics == (METRIC,)
     assert EPSILON_GREEDY.environment == {"on_violation": "terminate"}
+
+
+def test_a_group_of_no_head_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one head"):
+        EpsilonGreedy(0, group=0)
