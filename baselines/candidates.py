@@ -1,0 +1,222 @@
+"""Candidates for a defence of the project's own: what was tried on development data, failures included.
+
+Each is a full method, so that what was tried is a record like any other and can be replayed. Most prune a random two
+thirds of each layer (`random-third`), which removes more than the paper's rankings and searches nothing; they differ in
+what is done against the accuracy it costs. Their rate is a multiple of the protocol's (2e-5 on SST-2, so 1e-4 at five
+times): the warmer rate is half of the defence. What they are chosen by, and where, is declared in
+`baselines/PROTOCOL.md`.
+
+| candidate | idea |
+| --- | --- |
+| vote | three members with masks and streams of their own, which vote (as `ensemble`, without a threshold) |
+| soup | the same three, their weights averaged to one model (model soups, Wortsman et al. 2022) |
+| distil | half of the loss is the plainly fine-tuned model's soft labels on the clean sentences (Hinton et al. 2015) |
+| sharpness | sharpness-aware steps (Foret et al. 2021; against backdoors FT-SAM, Zhu et al. 2023), all heads kept |
+| third-sharpness | the same on a random third |
+| reinit | the two thirds get new weights instead of being pruned, so that capacity stays |
+| epochs | a random third, fine-tuned for twice the epochs |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from prune_env.baselines.ensemble import Members
+from prune_env.baselines.random_heads import RANDOM_THIRD
+from prune_env.baselines.reinit import NewHeads
+from prune_env.engine.architecture import Architecture, describe
+from prune_env.engine.batching import plan
+from prune_env.engine.device import resolve_device
+from prune_env.engine.forward import forward
+from prune_env.importance.passes import BATCH_TOKENS
+from prune_env.methods import Method, Recovery
+from prune_env.recovery import PLAIN, Job, Purified, begin, finish, fit
+from prune_env.types import HeadMask
+from prune_env.victims.training import Batch, LossFunction, cross_entropy, make_batch
+
+WARM = 5.0
+"""Times the protocol's rate."""
+
+
+@dataclass(frozen=True)
+class Soup:
+    """Plain recovery of every member, and the mean of their weights."""
+
+    def purify(self, job: Job) -> Purified:
+        """Returns one model; a head that a member pruned counts there with an output of zero."""
+        voters = Members().purify(job)
+        states = [model.state_dict() for model in voters.models]
+        with torch.no_grad():
+            for name, values in voters.model.state_dict().items():
+                if values.is_floating_point():
+                    values.copy_(torch.stack([state[name] for state in states]).mean(0))
+        return replace(voters, others=())
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Plain recovery with soft labels beside the given ones.
+
+    The teacher is the defender's own scoring model: plainly fine-tuned, the backdoor still in it, but shown clean
+    sentences only.
+
+    Attributes:
+        weight: Of the soft labels; the rest is the given labels'.
+        temperature: Divides both models' logits.
+    """
+
+    weight: float = 0.5
+    temperature: float = 2.0
+
+    def purify(self, job: Job) -> Purified:
+        """Scores the clean training sentences once and fine-tunes the suspect's encoder."""
+        teacher = soft_labels(job, self.temperature)
+        begun = begin(job)
+        fit(job, begun, distilled(job.mask, teacher, self.weight, self.temperature))
+        return finish(job, begun)
+
+
+def soft_labels(job: Job, temperature: float) -> Tensor:
+    """Returns the scoring model's probabilities of the training sentences without dropout, (N, labels)."""
+    model = job.task.scoring_model()
+    model.to(resolve_device(job.device))  # type: ignore[arg-type]  # transformers hides the signature
+    tokens = job.task.tokens("train", job.task.tokenizer(model))
+    architecture = describe(model)
+    found = torch.zeros(len(tokens), architecture.labels)
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        for index in plan(tokens.lengths, BATCH_TOKENS, 0):
+            batch = make_batch(tokens, index, device)
+            logits = forward(architecture, batch.input_ids, batch.lengths)
+            found[torch.from_numpy(index)] = (logits.float() / temperature).softmax(-1).cpu()
+    return found
+
+
+def distilled(head_mask: HeadMask, teacher: Tensor, weight: float, temperature: float) -> LossFunction:
+    """Returns (1 - weight) * cross-entropy + weight * temperature^2 * KL(teacher, student)."""
+
+    def loss(architecture: Architecture, batch: Batch) -> Tensor:
+        logits = forward(architecture, batch.input_ids, batch.lengths, head_mask=head_mask, training=True).float()
+        target = teacher[torch.from_numpy(batch.index)].to(logits.device)
+        student = (logits / temperature).log_softmax(-1)
+        soft = functional.kl_div(student, target, reduction="batchmean") * temperature**2
+        return (1.0 - weight) * functional.cross_entropy(logits, batch.labels) + weight * soft
+
+    return loss
+
+
+@dataclass(frozen=True)
+class SharpnessAware:
+    """Plain recovery with sharpness-aware steps.
+
+    Attributes:
+        radius: Length of the step to the worst nearby weights.
+    """
+
+    radius: float = 0.05
+
+    def purify(self, job: Job) -> Purified:
+        """Fine-tunes the suspect's encoder; every step costs two."""
+        begun = begin(job)
+        fit(job, begun, sharpness_aware(cross_entropy(job.mask), self.radius))
+        return finish(job, begun)
+
+
+def sharpness_aware(plain: LossFunction, radius: float) -> LossFunction:
+    """Returns a loss with the plain one's value, and the plain one's gradient at the worst nearby weights."""
+
+    def loss(architecture: Architecture, batch: Batch) -> Tensor:
+        value = plain(architecture, batch)
+        parameters = _trained(value)
+        first = torch.autograd.grad(value, parameters)
+        scale = radius / (torch.linalg.vector_norm(torch.stack([one.norm() for one in first])) + 1e-12)
+        with _moved(parameters, [one * scale for one in first]):
+            gradient = torch.autograd.grad(plain(architecture, batch), parameters)
+        # A sum whose gradient is known: what `backward` leaves in every parameter is that gradient.
+        surrogate = torch.stack([(one * two).sum() for one, two in zip(parameters, gradient, strict=True)]).sum()
+        return surrogate - surrogate.detach() + value.detach()
+
+    return loss
+
+
+def _trained(value: Tensor) -> list[Tensor]:
+    """Returns the leaves of a loss: every parameter that it depends on."""
+    found: dict[int, Tensor] = {}
+    nodes, seen = [value.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found[id(variable)] = variable
+        nodes += [parent for parent, _ in node.next_functions]
+    return list(found.values())
+
+
+@contextmanager
+def _moved(parameters: list[Tensor], steps: list[Tensor]) -> Iterator[None]:
+    """Adds a step to every parameter, and takes the saved values back afterwards."""
+    saved = [one.detach().clone() for one in parameters]
+    with torch.no_grad():
+        for one, step in zip(parameters, steps, strict=True):
+            one.add_(step)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, value in zip(parameters, saved, strict=True):
+                one.copy_(value)
+
+
+@dataclass(frozen=True)
+class Longer:
+    """Plain recovery for more epochs.
+
+    Attributes:
+        factor: Times the protocol's epochs.
+    """
+
+    factor: int = 2
+
+    def purify(self, job: Job) -> Purified:
+        """Fine-tunes the suspect's encoder."""
+        return PLAIN.purify(replace(job, training=replace(job.training, epochs=self.factor * job.training.epochs)))
+
+
+def _candidate(name: str, summary: str, recovery: Recovery | None = None, episodes: int = 1) -> Method:
+    """Returns a warm method on random thirds."""
+    return replace(
+        RANDOM_THIRD,
+        name=f"candidate-{name}",
+        summary=f"{summary} (candidate)",
+        recovery=recovery,
+        rate_factor=WARM,
+        episodes=episodes,
+    )
+
+
+VOTE = _candidate("vote", "three random thirds at a warm rate that vote", Members(), episodes=3)
+SOUP = _candidate("soup", "three random thirds at a warm rate, averaged", Soup(), episodes=3)
+DISTIL = _candidate("distil", "a random third at a warm rate, with the fine-tuned model's soft labels", Distilled())
+THIRD_SHARPNESS = _candidate("third-sharpness", "a random third, sharpness-aware", SharpnessAware())
+NEW_HEADS = _candidate("reinit", "two random thirds get new weights, at a warm rate", NewHeads())
+EPOCHS = _candidate("epochs", "a random third at a warm rate, twice the epochs", Longer())
+HOT = replace(_candidate("hot", "a random third at ten times the rate"), rate_factor=2 * WARM)
+FT_HOT = Method(
+    "candidate-ft-hot", "plain fine-tuning at ten times the rate (candidate)", rate_factor=2 * WARM, kind="control"
+)
+SHARPNESS = Method(
+    "candidate-sharpness",
+    "every head kept, sharpness-aware at a warm rate (candidate)",
+    kind="control",
+    recovery=SharpnessAware(),
+    rate_factor=WARM,
+)
