@@ -172,7 +172,7 @@ def _records(
         seconds = found.seconds + purified.seconds
         floor = known.get(cell_key(one.victim.manifest.sha256, "twin", one.method.name, one.config, seed))
         record = _record(one, task=task, found=found, judged=judged, settings=settings, seconds=seconds, floor=floor)
-        records.append(replace(record, final_certify_accuracy=certified))
+        records.append(replace(record, final_certify_accuracy=certified, recovery_sentences=purified.sentences))
     return records
 
 

@@ -89,7 +89,8 @@ class Members:
             return PLAIN.purify(replace(job, mask=np.ones_like(job.mask)))
         made = [_recover(job, mask, number) for number, mask in enumerate(job.members)]
         others = tuple(one.model for one in made[1:])
-        return replace(made[0], seconds=sum(one.seconds for one in made), others=others)
+        sentences = sum(one.sentences or 0 for one in made)
+        return replace(made[0], seconds=sum(one.seconds for one in made), others=others, sentences=sentences)
 
 
 def _recover(job: Job, mask: HeadMask, number: int) -> Purified:

@@ -141,6 +141,10 @@ def refit(
     if record.final_certify_accuracy is not None:
         certified = voted_accuracy(purified.models, purified.tokenizer, task.certify, training.max_length, device)
         checks.append(Check("certify after fine-tuning again", record.final_certify_accuracy, certified))
+    if record.recovery_sentences is not None:
+        checks.append(
+            Check("the number of sentences fine-tuned on again", record.recovery_sentences, purified.sentences)
+        )
     bits = (("clean", record.correct, found.correct), ("triggered", record.flipped, found.flipped))
     for name, text, again in bits:
         recorded = bits_from_text(text)

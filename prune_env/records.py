@@ -26,7 +26,7 @@ RATES = (
 UNKNOWN = ("floor_lfr", "floor_acc", "final_certify_accuracy")
 """Rates that may be None."""
 
-LATER = frozenset({"final_certify_accuracy"})
+LATER = frozenset({"final_certify_accuracy", "recovery_sentences"})
 """Fields that older records do not have."""
 
 
@@ -75,6 +75,8 @@ class Record:
         flipped: Which triggered non-target sentences go to the target, likewise.
         final_certify_accuracy: Of the purified model on `certify`: clean accuracy that a defender can see, and by which
             a rate may be chosen. None in records made before it was measured.
+        recovery_sentences: Sentences that went through training to make the purified model, over all stages, epochs and
+            members; importance and search are in `sentence_passes`. None in records made before it was counted.
         schema: Version of this format.
     """
 
@@ -114,6 +116,7 @@ class Record:
     correct: str
     flipped: str
     final_certify_accuracy: float | None = None
+    recovery_sentences: int | None = None
     schema: int = field(default=SCHEMA)
 
     def __post_init__(self) -> None:
@@ -132,6 +135,8 @@ class Record:
                 continue
             if not isinstance(value, int | float) or not (math.isfinite(value) and 0.0 <= value <= 1.0):
                 raise RecordError(f"expected {name} in [0, 1], got {value!r} in the record of {self.victim}")
+        if self.recovery_sentences is not None and self.recovery_sentences < 0:
+            raise RecordError(f"expected recovery_sentences >= 0, got {self.recovery_sentences} for {self.victim}")
 
     @property
     def key(self) -> str:

@@ -1,14 +1,15 @@
 """Recovery: from a mask and a suspicious encoder to a purified model.
 
 Plain recovery puts the mask on the suspect's own encoder, draws a fresh head and fine-tunes on the clean data, the mask
-held. A method that recovers otherwise brings a `Recovery`, made of the same steps: `begin`, `fit`, `finish`.
+held. A method that recovers otherwise brings a `Recovery`, made of the same steps: `begin`, `fit`, `finish`. They count
+the sentences that went through training, every stage of it, so that what a method costs stands beside what it gains.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ from prune_env.seeds import derive
 from prune_env.types import HeadMask
 from prune_env.victims.checkpoint import fresh_head
 from prune_env.victims.task import OnStep, Task
-from prune_env.victims.training import LossFunction, cross_entropy, train
+from prune_env.victims.training import LossFunction, TrainingLog, cross_entropy, train
 from prune_env.victims.training_config import TrainingConfig
 
 Reference = Callable[[], PreTrainedModel]
@@ -61,12 +62,14 @@ class Purified:
         tokenizer: Of all members.
         seconds: Wall time.
         others: The ensemble's other members, which vote beside `model`.
+        sentences: Sentences that went through training, over all stages, epochs and members; None if nobody counted.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     seconds: float
     others: tuple[PreTrainedModel, ...] = ()
+    sentences: int | None = None
 
     @property
     def models(self) -> tuple[PreTrainedModel, ...]:
@@ -76,12 +79,21 @@ class Purified:
 
 @dataclass(frozen=True)
 class Begun:
-    """A model on its device, before its fine-tuning: what `fit` trains and `finish` hands out."""
+    """A model on its device, before its fine-tuning: what `fit` trains and `finish` hands out.
+
+    Attributes:
+        model: The model, trained in place.
+        tokenizer: Its tokenizer.
+        tokens: The clean training split.
+        started: When it began, by `time.perf_counter`.
+        logs: What each `fit` did so far.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     tokens: TokenizedSplit
     started: float
+    logs: list[TrainingLog] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,8 @@ class FineTuning:
         """With every head kept and the protocol's own settings this is the scoring model, which is returned."""
         if bool(job.mask.all()) and job.training == job.task.protocol.training:
             model = job.task.scoring_model()
-            return Purified(model, job.task.tokenizer(model), job.task.build_seconds)
+            tokenizer = job.task.tokenizer(model)
+            return Purified(model, tokenizer, job.task.build_seconds, sentences=job.task.training_sentences)
         begun = begin(job)
         fit(job, begun, cross_entropy(job.mask))
         return finish(job, begun)
@@ -125,8 +138,8 @@ def fit(
     training: TrainingConfig | None = None,
     stream: str = "defender-training",
     on_step: OnStep | None = None,
-) -> None:
-    """Fine-tunes in place.
+) -> TrainingLog:
+    """Fine-tunes in place, and notes in `begun.logs` what was done.
 
     Args:
         job: What is recovered.
@@ -135,16 +148,22 @@ def fit(
         training: Settings of a stage of its own; None takes the job's.
         stream: Names the random stream of order and dropout.
         on_step: Called with (steps done, steps in all); None takes the job's.
+
+    Returns:
+        What this stage did.
     """
     seed = derive(job.task.seed, stream)
-    train(begun.model, begun.tokens, training or job.training, seed, loss=loss, on_step=on_step or job.on_step)
+    log = train(begun.model, begun.tokens, training or job.training, seed, loss=loss, on_step=on_step or job.on_step)
+    begun.logs.append(log)
+    return log
 
 
 def finish(job: Job, begun: Begun) -> Purified:
     """Hands the model out, on the processor, with the pruned heads' output columns at zero."""
     # Training never moves a skipped head's output columns; zeroed again all the same, since this is the export.
     apply_mask(begun.model, job.mask)
-    return Purified(begun.model.cpu(), begun.tokenizer, time.perf_counter() - begun.started)
+    seconds, sentences = time.perf_counter() - begun.started, sum(log.sentences for log in begun.logs)
+    return Purified(begun.model.cpu(), begun.tokenizer, seconds, sentences=sentences)
 
 
 def settings_of(recovery: Recovery) -> dict[str, Any]:

@@ -101,6 +101,8 @@ STEP = {"attempted": "10/01", "attempted_accuracy": 0.9, "mask": "10/01", "accur
         ({"deviation": {"logits": "x"}}, "expected deviation to be an object or null"),
         ({"correct": "many"}, "expected bits"),
         ({"auc_sd": None}, "expected auc_sd to be a number"),
+        ({"recovery_sentences": 1.5}, "expected recovery_sentences to be a whole number or null"),
+        ({"recovery_sentences": -1}, "expected recovery_sentences >= 0, got -1"),
     ],
 )
 def test_another_form_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -159,13 +161,13 @@ def test_other_bits_are_refused(text: str) -> None:
 
 
 def test_an_older_record_lacks_what_was_not_measured_then(tmp_path: Path) -> None:
-    path, record = tmp_path / "records.jsonl", make_record(final_certify_accuracy=0.875)
+    path, record = tmp_path / "records.jsonl", make_record(final_certify_accuracy=0.875, recovery_sentences=15_000)
     append_record(path, record)
     older = json.loads(path.read_text())
-    assert older.pop("final_certify_accuracy") == 0.875
+    assert (older.pop("final_certify_accuracy"), older.pop("recovery_sentences")) == (0.875, 15_000)
     path.write_text(json.dumps(older) + "\n")
     (found,) = read_records(path)
-    assert found.final_certify_accuracy is None and found.key == record.key
+    assert found.final_certify_accuracy is found.recovery_sentences is None and found.key == record.key
     path.write_text(json.dumps({**older, "final_certify_accuracy": 1.5}) + "\n")
     with pytest.raises(RecordError, match=r"final_certify_accuracy in \[0, 1\]"):
         read_records(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,6 +97,33 @@ def test_a_method_of_its_own_rate_keeps_it() -> None:
     assert training_for(TINY.training, 1e-3).learning_rate == 1e-3
     with pytest.raises(ConfigError, match="positive rate_factor"):
         replace(method, rate_factor=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [("ft", 1), ("fth", 1), ("gradient", 1), ("meft", 2), ("pure", 1), ("reinit", 1), ("ensemble", 5), ("restart", 1)],
+)
+def test_sentences_of_a_recovery_are_counted_over_stages_and_members(name: str, passes: int) -> None:
+    # 96 training sentences, one epoch: an epoch of entropy before it is another pass, and so is every member.
+    aid = Aids(reference=task().suspect.model)
+    _, purified = defend(task(), get_method(name), defense.Search({"threshold": 0.05}), TINY.training, aids=aid)
+    assert purified.sentences == 96 * passes
+
+
+def test_epochs_count_and_a_stage_says_what_it_did() -> None:
+    job = Job(task(), full_mask(2, 2), TINY.training)
+    begun = begin(job)
+    log = fit(job, begun, cross_entropy(), training=replace(TINY.training, epochs=2))
+    assert (log.sentences, begun.logs) == (192, [log])
+    assert finish(job, begun).sentences == 192
+
+
+def test_the_shortcut_costs_what_the_scoring_model_cost() -> None:
+    job = Job(task(), full_mask(2, 2), TINY.training)
+    content = json.loads((task().folder / "task.json").read_text(encoding="utf-8"))
+    assert PLAIN.purify(job).sentences == content["training"]["sentences"] == 96
+    warm = replace(TINY.training, learning_rate=2e-3)
+    assert PLAIN.purify(replace(job, training=warm)).sentences == 96
 
 
 class OneHead:

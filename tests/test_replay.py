@@ -101,6 +101,15 @@ def test_fine_tuning_again_gives_the_records_to_the_bit() -> None:
     assert all(one.exact and not one.unchecked for one in results)
 
 
+def test_sentences_of_the_recovery_are_counted_again() -> None:
+    forged = replace(gradient(), recovery_sentences=95)
+    again: dict[str, Any] = {"victims": [world().victim("alpha")], "data": str(world().data), "again": True}
+    with pytest.raises(ReplayMismatchError, match="fine-tuned on again is 96, recorded is 95"):
+        replay_all([forged], **again)
+    (older,) = replay_all([replace(forged, recovery_sentences=None)], **again)
+    assert not older.differences
+
+
 def test_bits_that_no_fine_tuning_gave_are_found_by_doing_it_again(capsys: pytest.CaptureFixture[str]) -> None:
     record = gradient()
     classes = {name: 1 - rate for name, rate in record.acc_by_class.items()}

@@ -81,6 +81,11 @@ class Task:
         """Wall time of the scoring model's fine-tuning, on the machine that built it."""
         return float(json.loads((self.folder / TIMING).read_text(encoding="utf-8"))["seconds"])
 
+    @property
+    def training_sentences(self) -> int:
+        """Sentences that went through the scoring model's fine-tuning, over all epochs."""
+        return int(json.loads((self.folder / TASK).read_text(encoding="utf-8"))["training"]["sentences"])
+
     def scoring_model(self) -> PreTrainedModel:
         """Loads the fine-tuned scoring model."""
         return load_model(self.folder / "model", self.suspect.labels, with_head=True)

@@ -115,6 +115,8 @@ def test_searches_are_accounted_for() -> None:
     assert record.evaluations == record.trace[-1]["evaluations"] >= 2
     # All 96 training sentences for the importance, then 40 for each mask.
     assert record.sentence_passes == 96 + 40 * record.evaluations
+    # The final fine-tuning: the same 96, once.
+    assert {record.recovery_sentences for record in benched()} == {96}
     assert record.regime == "clean_only"
     assert list(record.importance) == ["gradient"]
     assert mask_from_text(record.mask).shape == (2, 2)
