@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from prune_env.cache import writable, write_text
 from prune_env.engine.tokens import tokenize
@@ -23,15 +25,11 @@ from prune_env.victims.diagnosis import write_diagnosis
 from prune_env.victims.manifest import MANIFEST, Manifest, hash_file
 from prune_env.victims.measure import measure
 from prune_env.victims.recipe import Recipe
+from prune_env.victims.siblings import share_twin
 from prune_env.victims.store import Victim
 from prune_env.victims.training import LossFunction, train
 
 __all__ = ["WORK", "OnStep", "Recipe", "build_victim", "claim", "describe_backbone", "measure"]
-
-WORK = ".build"
-"""Folder inside the victim's folder for states between epochs; removed at the end."""
-
-RECIPE = "recipe.json"
 
 RECIPE_FIELDS = (
     "name",
@@ -45,6 +43,11 @@ RECIPE_FIELDS = (
     "attacker_seed",
 )
 """Fields of the manifest that follow from the recipe alone."""
+
+WORK = ".build"
+"""Folder inside the victim's folder for states between epochs; removed at the end."""
+
+RECIPE = "recipe.json"
 
 OnStep = Callable[[str, int, int], None]
 
@@ -61,7 +64,14 @@ class _Ingredients:
     triggered: dict[str, Sentences]
 
 
-def build_victim(recipe: Recipe, folder: Path, twin: bool = True, on_step: OnStep | None = None) -> Victim:
+def build_victim(
+    recipe: Recipe,
+    folder: Path,
+    twin: bool = True,
+    on_step: OnStep | None = None,
+    *,
+    siblings: Iterable[Path] = (),
+) -> Victim:
     """Builds a victim's folder; an unfinished build of the same recipe is continued, a finished one returned as it is.
 
     Args:
@@ -69,6 +79,8 @@ def build_victim(recipe: Recipe, folder: Path, twin: bool = True, on_step: OnSte
         folder: Where; must not hold another recipe's victim, finished or not.
         twin: Whether to train the never-poisoned twin too.
         on_step: Called with ("model" or "twin", steps done, steps in all).
+        siblings: Folders of other attacks by the same attacker: twins of one seed, backbone, data and training are the
+            same model, which is copied from a finished victim instead of trained again.
 
     Raises:
         OutputError: The folder cannot be written, or another recipe's victim lies there, or one without the twin asked
@@ -84,11 +96,20 @@ def build_victim(recipe: Recipe, folder: Path, twin: bool = True, on_step: OnSte
     write_diagnosis(folder, given.test, given.triggered["test"], given.triggered["dev"])
     # The twin is the same recipe without the poison, the attack's own loss included.
     loss: LossFunction | None = getattr(given.attack, "training_loss", None)
-    for part, sentences in (("model", given.poisoned.sentences), ("twin", given.clean)):
-        if (part == "model" or twin) and not (folder / part).is_dir():
+
+    def make(part: str, sentences: Sentences) -> None:
+        if not (folder / part).is_dir():
             _train_part(recipe, given.source, sentences, folder / WORK / part, loss=loss, on_step=on_step)
             (folder / WORK / f"{part}.done").rename(folder / part)
-    _manifest(recipe, given, folder).write(folder)
+
+    make("model", given.poisoned.sentences)
+    # Whoever comes first trains the twin; another attack's build beside it waits, and finds a finished victim.
+    with FileLock(folder.parent / f".twin-s{recipe.seed}.lock") if twin else nullcontext():
+        if twin:
+            if loss is None and not (folder / "twin").is_dir():
+                share_twin(_twin_facts(recipe, given), folder, folder / WORK, siblings)
+            make("twin", given.clean)
+        _manifest(recipe, given, folder).write(folder)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return Victim(folder, Manifest.read(folder))
 
@@ -169,6 +190,17 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
             f"an unfinished build of another recipe lies in {folder}; choose another place, or delete that folder"
         )
     write_text(writable(note.parent) / RECIPE, text)
+
+
+def _twin_facts(recipe: Recipe, given: _Ingredients) -> dict[str, Any]:
+    """Returns all that decides a never-poisoned twin of an attack without a loss of its own."""
+    return {
+        "seed": recipe.seed,
+        "labels": recipe.labels,
+        "backbone": describe_backbone(recipe.backbone, given.source),
+        "training": asdict(recipe.training.resolved()),
+        "clean_sha256": given.clean.sha256(),
+    }
 
 
 def _train_part(

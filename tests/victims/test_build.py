@@ -23,6 +23,7 @@ from prune_env.errors import (
     TokenizerError,
     UnknownNameError,
 )
+from prune_env.victims.attacks import make_attack
 from prune_env.victims.build import WORK, Recipe, build_victim, describe_backbone, plain_options
 from prune_env.victims.checkpoint import load_model
 from prune_env.victims.diagnosis import open_diagnosis
@@ -411,3 +412,53 @@ def test_log_odds_against_several_classes(tmp_path: Path) -> None:
     chance = hf_logits(model, tokenize(tokenizer, four.texts, four.labels)).softmax(1).double().numpy()
     np.testing.assert_allclose(scores, np.log(chance[:, 2] / (1 - chance[:, 2])), atol=1e-4)
     assert np.array_equal(predicted, chance.argmax(1))
+
+
+def other_attack(recipe: Recipe, **changes: Any) -> Recipe:
+    """Another attack by the attacker of `recipe`, whose never-poisoned twin is therefore the same."""
+    changed = {"name": "other", "attack": "rare-word", "options": {"words": "cf"}, **changes}
+    return replace(recipe, **changed)
+
+
+def test_attacks_of_one_attacker_share_a_twin_that_is_trained_once(
+    built: Victim, recipe: Recipe, tmp_path: Path
+) -> None:
+    parts: list[str] = []
+    other = build_victim(
+        other_attack(recipe), tmp_path / "other", siblings=(built.folder,), on_step=lambda part, *_: parts.append(part)
+    )
+    assert set(parts) == {"model"}
+    assert open_diagnosis(other).twin.sha256 == open_diagnosis(built).twin.sha256  # type: ignore[union-attr]
+    assert not _same_model(other.folder / "model", built.folder / "model")
+    alone = build_victim(other_attack(recipe), tmp_path / "alone")
+    assert alone.manifest.files == other.manifest.files, "training it gives the same bits"
+
+
+@pytest.mark.parametrize("changes", [{"seed": 12}, {"training": replace(TRAINING, epochs=1)}])
+def test_a_twin_of_another_recipe_is_not_taken(
+    built: Victim, recipe: Recipe, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    parts: list[str] = []
+    build_victim(
+        other_attack(recipe, **changes),
+        tmp_path / "other",
+        siblings=(tmp_path / "nothing", built.folder),
+        on_step=lambda part, *_: parts.append(part),
+    )
+    assert set(parts) == {"model", "twin"}
+
+
+def test_a_changed_twin_is_not_handed_on(built: Victim, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(built.folder, tmp_path / "copy")
+    (tmp_path / "copy" / "twin" / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(IntegrityError, match=r"twin/config\.json"):
+        build_victim(other_attack(recipe), tmp_path / "other", siblings=(tmp_path / "copy",))
+
+
+def test_attacks_with_a_loss_of_their_own_have_a_twin_of_their_own() -> None:
+    from prune_env.victims.siblings import OWN_LOSS
+
+    words: dict[str, Any] = {"words": "cf"}
+    options = {"rare-word": words, "layer-wise": {"trigger": "rare-word", "options": words}}
+    for name in ("rare-word", "layer-wise"):
+        assert hasattr(make_attack(name, options[name]), "training_loss") == (name in OWN_LOSS)
