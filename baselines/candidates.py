@@ -15,6 +15,8 @@ times): the warmer rate is half of the defence. What they are chosen by, and whe
 | third-sharpness | the same on a random third |
 | reinit | the two thirds get new weights instead of being pruned, so that capacity stays |
 | epochs | a random third, fine-tuned for twice the epochs |
+| hot, ft-hot | ten times the rate, on a random third and on all heads |
+| recovered | random groups go while accuracy *after a short recovery* holds, two points under the full mask's |
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,7 +40,9 @@ from prune_env.engine.device import resolve_device
 from prune_env.engine.forward import forward
 from prune_env.importance.passes import BATCH_TOKENS
 from prune_env.methods import Method, Recovery
+from prune_env.observation import Observation
 from prune_env.recovery import PLAIN, Job, Purified, begin, finish, fit
+from prune_env.scripted import Action, choose, group_size, prune
 from prune_env.types import HeadMask
 from prune_env.victims.training import Batch, LossFunction, cross_entropy, make_batch
 
@@ -203,6 +209,26 @@ def _candidate(name: str, summary: str, recovery: Recovery | None = None, episod
     )
 
 
+@dataclass(frozen=True)
+class RandomFirst:
+    """Prunes random groups until one fails.
+
+    Attributes:
+        seed: Decides the order.
+    """
+
+    seed: int
+
+    def predict(
+        self, observation: Observation, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Action, Any]:
+        """Returns the next group of a fixed random order, or stop once heads have failed or none can go."""
+        order = np.random.default_rng(self.seed).permutation(len(observation["mask"]))
+        group = choose(observation, order, group_size(observation))
+        done = bool(observation["failed"].any()) or not group
+        return prune(observation, [] if done else group, stop=done), state
+
+
 VOTE = _candidate("vote", "three random thirds at a warm rate that vote", Members(), episodes=3)
 SOUP = _candidate("soup", "three random thirds at a warm rate, averaged", Soup(), episodes=3)
 DISTIL = _candidate("distil", "a random third at a warm rate, with the fine-tuned model's soft labels", Distilled())
@@ -218,5 +244,15 @@ SHARPNESS = Method(
     "every head kept, sharpness-aware at a warm rate (candidate)",
     kind="control",
     recovery=SharpnessAware(),
+    rate_factor=WARM,
+)
+
+RECOVERED = Method(
+    "candidate-recovered",
+    "random groups while accuracy after a short recovery holds, then a warm rate (candidate)",
+    policy=lambda context: RandomFirst(context.seed),
+    metrics=("gradient",),
+    environment={"on_violation": "backtrack", "max_accuracy_drop": 0.02},
+    recover_on=1600,
     rate_factor=WARM,
 )

@@ -58,7 +58,7 @@ class Found:
         trace: The episode's steps, as JSON values.
         evaluations: Distinct masks asked for.
         sentence_passes: Sentences it asked to be sent through the model for importance and search, cached or not.
-        search_accuracy: Of this mask on `search`.
+        search_accuracy: Of this mask on `search`, after a short recovery where the method searches so.
         threshold: Accuracy the search had to hold; None where nothing held it.
         certify_accuracy: Of this mask on `certify`, measured once, at the end.
         deviation: What the arithmetic changes against float32 on `search`, for this mask; None in float32.
@@ -148,8 +148,10 @@ def search_mask(task: Task, method: Method, search: Search, known: Known | None 
 
 
 def environment_config(method: Method, search: Search) -> EnvConfig:
-    """Returns the environment's settings for a method: the run's constraint, and what belongs to the method."""
+    """Returns the environment's settings for a method: the run's constraint or its own, and what belongs to it."""
     constraint: dict[str, Any] = {"threshold": NO_CONSTRAINT} if method.unconstrained else dict(search.constraint)
+    if {"threshold", "max_accuracy_drop"} & set(method.environment):
+        constraint = {}
     return EnvConfig(**constraint, **method.environment)
 
 
@@ -163,6 +165,7 @@ def search_config(method: Method, search: Search) -> dict[str, Any]:
         "importance_sentences": IMPORTANCE_SENTENCES,
         "matches": method.matches,
         **({} if method.episodes == 1 else {"episodes": method.episodes}),
+        **({} if method.recover_on is None else {"recover_on": method.recover_on}),
     }
 
 
@@ -183,7 +186,7 @@ def find_mask(
     """
     started = time.perf_counter()
     scoring = scoring_of(task, search.device, search.dtype)
-    evaluator, certify = scoring.evaluator("search"), scoring.evaluator("certify")
+    evaluator, certify = scoring.recovered(method.recover_on), scoring.evaluator("certify")
     mask, trace, evaluations, passes = full_mask(evaluator.layers, evaluator.heads), [], 0, 0
     importance: dict[str, HeadScores] = {}
     threshold = None
@@ -198,7 +201,7 @@ def find_mask(
             before = max(evaluations - 1, 0)
             trace += [{**step, "evaluations": before + step["evaluations"]} for step in episode.trace]
             mask, evaluations = episode.mask, before + episode.evaluations
-        passes = evaluations * evaluator.sentences + scoring.importance_passes(method.metrics)
+        passes = evaluations * scoring.mask_passes(method.recover_on) + scoring.importance_passes(method.metrics)
     return Found(
         mask=mask,
         importance=importance,

@@ -49,6 +49,7 @@ METHODS: dict[str, str] = {
     "candidate-reinit": "prune_env.baselines.candidates:NEW_HEADS",
     "candidate-epochs": "prune_env.baselines.candidates:EPOCHS",
     "candidate-hot": "prune_env.baselines.candidates:HOT",
+    "candidate-recovered": "prune_env.baselines.candidates:RECOVERED",
     "candidate-ft-hot": "prune_env.baselines.candidates:FT_HOT",
     "as-released-gradient": "prune_env.baselines.as_released:GRADIENT_AS_RELEASED",
     "as-released-layer-wise": "prune_env.baselines.as_released:LAYER_WISE_AS_RELEASED",
@@ -110,6 +111,8 @@ class Method:
         rate_factor: The final fine-tuning's rate over the protocol's, for methods that a rate of their own defines;
             None takes the run's.
         episodes: Masks to search, each in an episode of its own; the valid ones are an ensemble's members.
+        recover_on: Clean sentences of the short recovery after which a mask's accuracy is measured in the search (see
+            `prune_env.recovered`); None measures the masked scoring model.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Method:
     recovery: Recovery | None = None
     rate_factor: float | None = None
     episodes: int = 1
+    recover_on: int | None = None
 
     def __post_init__(self) -> None:
         """Checks that a policy has a metric to be protected by, the regime's name, and the numbers."""

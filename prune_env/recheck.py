@@ -85,7 +85,8 @@ def floor(record: Record, others: Mapping[str, Record]) -> list[Check]:
 
 def searched(record: Record, scoring: Scoring) -> Iterator[Check]:
     """Yields the search's accounts: evaluations, sentences and final mask by the trace, and the threshold it held."""
-    evaluator, search = scoring.evaluator("search"), record.config["search"]
+    search = record.config["search"]
+    evaluator = scoring.recovered(search.get("recover_on"))
     full = mask_to_text(full_mask(evaluator.layers, evaluator.heads))
     last: dict[str, Any] = record.trace[-1] if record.trace else {"mask": full, "evaluations": 0}
     yield Check("the mask at the end of the trace", record.mask, last["mask"])
@@ -95,7 +96,9 @@ def searched(record: Record, scoring: Scoring) -> Iterator[Check]:
     # Backtracking and dropped heads try more masks than a trace shows, never fewer.
     if record.trace and (counts != sorted(counts) or _valid(tried) > record.evaluations):
         yield Check("the least number of evaluations in the trace", record.evaluations, max(_valid(tried), *counts))
-    passes = record.evaluations * evaluator.sentences + scoring.importance_passes(search.get("metrics", []))
+    passes = record.evaluations * scoring.mask_passes(search.get("recover_on")) + scoring.importance_passes(
+        search.get("metrics", [])
+    )
     yield Check("sentence passes", record.sentence_passes, passes)
     environment = search.get("environment", {})
     threshold, drop = environment.get("threshold"), environment.get("max_accuracy_drop")

@@ -40,6 +40,7 @@ def make_env(
     max_steps: int | None = EnvConfig.max_steps,
     max_evaluations: int | None = EnvConfig.max_evaluations,
     pad_to: Sequence[int] | None = None,
+    recover_on: int | None = None,
     diagnostics: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
@@ -62,6 +63,8 @@ def make_env(
         max_steps: Steps until truncation; None: one a head.
         max_evaluations: Distinct masks until truncation; None: no limit.
         pad_to: (layers, heads) of a larger grid for spaces of one size.
+        recover_on: Clean sentences of a short recovery after which a mask's accuracy is measured, as
+            `prune_env.recovered` says; None measures the masked scoring model itself.
         diagnostics: Whether `info` carries `oracle_lfr`, the masked scoring model's label flip rate. It looks at
             triggered sentences: for analysis, never for a method that is to be compared with clean-only ones.
         device: "cpu" or "cuda".
@@ -101,7 +104,7 @@ def make_env(
     task = build_task(opened.suspect, rules, task_seed, data=data, device=device)
     scoring = scoring_of(task, device, dtype)
     return BertHeadPruneEnv(
-        scoring.evaluator("search"),
+        scoring.recovered(recover_on),
         scoring.importance(names),
         config,
         reward=chosen,

@@ -241,7 +241,10 @@ def _accuracies(record: Record, scoring: Scoring) -> Iterator[Check]:
     """Yields the accuracy of every mask in the record, on the split it was measured on."""
 
     def check(what: str, recorded: float, split: str, mask: str) -> Check:
-        evaluator = scoring.evaluator(split)
+        searched = split == "search"
+        evaluator = (
+            scoring.recovered(record.config["search"].get("recover_on")) if searched else scoring.evaluator(split)
+        )
         return Check(what, recorded, float(evaluator.accuracy(mask_from_text(mask)[None])[0]), evaluator.sentences)
 
     yield check("search accuracy", record.search_accuracy, "search", record.mask)

@@ -10,10 +10,12 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.engine.device import resolve_device
+from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.precision import deviation
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.engine.transformer import TransformerEvaluator
 from prune_env.importance import passes_asked, scores
+from prune_env.recovered import RecoveredEvaluator, passes_a_mask
 from prune_env.seeds import derive
 from prune_env.types import HeadMask, HeadScores
 from prune_env.victims.task import Task
@@ -46,6 +48,7 @@ class Scoring:
         self._model: PreTrainedModel = task.scoring_model()
         self._tokenizer: PreTrainedTokenizerBase = task.tokenizer(self._model)
         self._evaluators: dict[str, TransformerEvaluator] = {}
+        self._recovered: dict[int, RecoveredEvaluator] = {}
         self._importance: dict[str, HeadScores] = {}
 
     def evaluator(self, split: str) -> TransformerEvaluator:
@@ -55,6 +58,18 @@ class Scoring:
             # Only a search asks for masks that share layers: elsewhere stored states would take memory for nothing.
             self._evaluators[split] = self.evaluate_on(tokens, None if split == "search" else 0)
         return self._evaluators[split]
+
+    def recovered(self, recover_on: int | None) -> Evaluator:
+        """Returns what measures a mask on `search` after a short recovery; at once, if that is None.
+
+        Raises:
+            ConfigError: As `RecoveredEvaluator` says.
+        """
+        if recover_on is None:
+            return self.evaluator("search")
+        if recover_on not in self._recovered:
+            self._recovered[recover_on] = RecoveredEvaluator(self.task, recover_on, self.device)
+        return self._recovered[recover_on]
 
     def evaluate_on(self, tokens: TokenizedSplit, prefix_bytes: int | None = None) -> TransformerEvaluator:
         """Returns an evaluator of the scoring model on other sentences, such as a judge's."""
@@ -94,6 +109,10 @@ class Scoring:
     def importance_passes(self, metrics: Iterable[str]) -> int:
         """Returns the sentences that metrics ask to be sent through the model, each on its own."""
         return sum(passes_asked(name) for name in metrics) * self.importance_sentences
+
+    def mask_passes(self, recover_on: int | None) -> int:
+        """Returns the sentences that one mask of a search sends through the model, in forward passes."""
+        return passes_a_mask(len(self.task.search), recover_on and min(recover_on, len(self.task.train)))
 
     def _sample(self) -> TokenizedSplit:
         rng = np.random.default_rng(derive(self.task.seed, "importance-sample"))

@@ -24,6 +24,7 @@ ORDER = (
     {"actions", "dynamics", "env", "layout", "measurement", "observation", "reset_arguments", "state", "wrappers"}
     | {"vector", "vector_dynamics", "vector_rewards", "vector_state", "vector_view"},
     {"methods", "record_form", "records", "rollout", "scripted"},
+    {"recovered"},
     {"machine", "recovery", "scoring", "tensorboard"},
     {"oracle"},
     {"registration"},

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         task_seed=args.seed,
         data=args.data,
         metrics=list(method.metrics),
+        recover_on=method.recover_on,
         render_mode="rgb_array" if args.picture else "ansi",
         **settings,
     )
