@@ -20,8 +20,12 @@ from prune_env.errors import RecordError
 from prune_env.methods import METHODS, get_method
 from prune_env.metrics import Interval, paired_bootstrap, removal_fraction
 from prune_env.records import Record, bits_from_text, cell_key, only
+from prune_env.types import HeadMask
 
-__all__ = ["RANDOM_MASKS", "REFERENCE", "Row", "Spread", "compare", "kind_of", "rate_text", "removal", "summarise"]
+__all__ = [
+    "RANDOM_MASKS", "REFERENCE", "Row", "Spread", "compare", "constraint_of", "heads_kept_of", "kind_of", "matching",
+    "members_in", "one_version", "rate_text", "removal", "summarise",
+]  # fmt: skip
 
 REFERENCE = "ft"
 """The method against which removal is measured, at the same rate, data, epochs and seeds."""
@@ -108,7 +112,7 @@ def summarise(records: Iterable[Record], bootstrap_seed: int = 0) -> list[Row]:
         RecordError: Records of different versions of one victim, or judged on different sentences.
     """
     cells = {record.key: record for record in records}
-    _one_version(cells.values())
+    one_version(cells.values())
     groups: dict[str, list[Record]] = {}
     for record in only(cells.values(), "victim"):
         groups.setdefault(cell_key(record.victim_sha256, "", record.method, record.config, 0), []).append(record)
@@ -144,7 +148,7 @@ def _row(group: list[Record], cells: dict[str, Record], bootstrap_seed: int) -> 
     first = group[0]
     flips = {record.seed: _flips(record) for record in group}
     # A method that never looks at the suspect gives the twin the same model: its own floor would say nothing.
-    floors = _of_each(group, "twin", REFERENCE if first.regime == "reference" else first.method, cells)
+    floors = matching(group, "twin", REFERENCE if first.regime == "reference" else first.method, cells)
     floor_flips = {record.seed: _flips(record) for record in floors}
     excess = {seed: flips[seed] - floor_flips[seed] for seed in floor_flips} if floors else flips
     _same_sentences(first, [*flips.values(), *floor_flips.values()])
@@ -158,12 +162,12 @@ def _row(group: list[Record], cells: dict[str, Record], bootstrap_seed: int) -> 
         protocol=first.protocol,
         method=first.method,
         learning_rate=first.config["training"]["learning_rate"],
-        constraint=_constraint(first),
+        constraint=constraint_of(first),
         regime=first.regime,
         kind=kind_of(first.method),
         seeds=tuple(flips),
         heads=first.mask.count("1") + first.mask.count("0"),
-        heads_kept=Spread.of(_heads_kept(record) for record in group),
+        heads_kept=Spread.of(heads_kept_of(record) for record in group),
         evaluations=spread("evaluations"),
         certify_accuracy=spread("certify_accuracy"),
         acc=spread("acc"),
@@ -186,12 +190,12 @@ def _against_reference(
     group: list[Record], flips: Flips, cells: dict[str, Record], bootstrap_seed: int
 ) -> dict[str, Interval | None]:
     """Returns `against_ft` and `removed`; both None for plain fine-tuning itself and where it was not run."""
-    baselines = {record.seed: _flips(record) for record in _of_each(group, "victim", REFERENCE, cells)}
+    baselines = {record.seed: _flips(record) for record in matching(group, "victim", REFERENCE, cells)}
     if group[0].method == REFERENCE or not baselines:
         return {"against_ft": None, "removed": None}
     _same_sentences(group[0], [*flips.values(), *baselines.values()])
     against = _paired(_mean(flips, list(baselines)), _mean(baselines, list(baselines)), bootstrap_seed)
-    floors = {record.seed: _flips(record) for record in _of_each(group, "twin", REFERENCE, cells)}
+    floors = {record.seed: _flips(record) for record in matching(group, "twin", REFERENCE, cells)}
     seeds = [seed for seed in baselines if seed in floors]
     removed = None
     if seeds:
@@ -224,7 +228,7 @@ def removal(
     return Interval(value, value + around.low, value + around.high)
 
 
-def _of_each(group: list[Record], role: str, method: str, cells: dict[str, Record]) -> list[Record]:
+def matching(group: list[Record], role: str, method: str, cells: dict[str, Record]) -> list[Record]:
     """Returns, for each record that has one, the record of another role or of plain fine-tuning in the same cell."""
     found = []
     for record in group:
@@ -251,7 +255,12 @@ def _paired(one: NDArray[np.float64], other: NDArray[np.float64] | float, bootst
     return paired_bootstrap(one, np.broadcast_to(other, one.shape), np.random.default_rng(bootstrap_seed))
 
 
-def _one_version(records: Iterable[Record]) -> None:
+def one_version(records: Iterable[Record]) -> None:
+    """Refuses records of different versions of one victim.
+
+    Raises:
+        RecordError: There are some.
+    """
     known: dict[str, str] = {}
     for record in records:
         found = known.setdefault(record.victim, record.victim_sha256)
@@ -271,12 +280,19 @@ def _same_sentences(record: Record, flips: Iterable[NDArray[np.float64]]) -> Non
         )
 
 
-def _heads_kept(record: Record) -> float:
-    members = members_of(get_method(record.method), record.trace) if record.method in METHODS else ()
+def members_in(record: Record) -> tuple[HeadMask, ...]:
+    """Returns the masks of an ensemble's members; () of every other method, and of one that is not known here."""
+    return members_of(get_method(record.method), record.trace) if record.method in METHODS else ()
+
+
+def heads_kept_of(record: Record) -> float:
+    """Returns how many heads a record's mask keeps; of an ensemble, its members' mean."""
+    members = members_in(record)
     return float(np.mean([mask.sum() for mask in members])) if members else record.heads_kept
 
 
-def _constraint(record: Record) -> str:
+def constraint_of(record: Record) -> str:
+    """Returns the accuracy that the search had to hold, in words; "" where nothing held it."""
     search = record.config["search"]
     # A control of matched size is held to nothing itself, but its size comes from a search that was.
     environment = search.get("matched", search).get("environment", {})

@@ -15,7 +15,7 @@ from prune_env import agents, baselines
 
 ROOT = Path(__file__).parents[1]
 # Distributions whose import name is another one.
-IMPORT_NAMES = {"stable-baselines3": "stable_baselines3", "sb3-contrib": "sb3_contrib"}
+IMPORT_NAMES = {"stable-baselines3": "stable_baselines3", "sb3-contrib": "sb3_contrib", "scikit-learn": "sklearn"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,178 @@
+"""The tables of a report as text, cell by cell: what Markdown, the page and the terminal show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prune_env.baselines.summary import REFERENCE, rate_text
+from prune_env.baselines.tables.contrasts import Contrast
+from prune_env.baselines.tables.costs import PASSES_A_STEP
+from prune_env.baselines.tables.paper_cells import CELLS, COLUMN, SOURCE, paper_cell
+from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row
+from prune_env.baselines.tables.split import Split
+from prune_env.metrics import Interval
+
+LEAD, ALONE, RULE = "†", "‡", "◂"
+"""Marks: fewer than five attackers; one attacker; the rate rule's rate."""
+
+LEGEND = (
+    "Rates in percent. A mean is over attackers of the mean over their defenders' seeds; in brackets 95 % intervals by "
+    "a hierarchical bootstrap (attackers, within them defenders' seeds, and test sentences, the same for a family; "
+    "differences paired sentence by sentence; sentences of AUC by DeLong's standard error). With few attackers such "
+    "intervals are too narrow. Numbers without brackets have no interval.",
+    f"n: attackers / defender records. {LEAD} a lead: fewer than {CLAIM_ATTACKERS} attackers. {ALONE} a lead of one "
+    "attacker: the intervals cover the defender's seeds and sentences (of one record: sentences alone), not attackers.",
+    "Above floor: LFR minus the LFR of the never-poisoned twin after the same method, rate and seed; of restart, whose "
+    "model never saw the suspect, minus ft's twin. It is the outcome. Removed: (LFR of ft - LFR) / (LFR of ft - floor "
+    "of ft) at the same rate; blank where ft's LFR is not above its floor beyond noise.",
+    f"{RULE} the rate that the rate rule picks: of several run, the highest whose mean accuracy on certify is within "
+    "half a point of the method's best; no mark where one rate was run, or records lack that accuracy.",
+    "Passes: sentences through the forward of the whole model, a mean like the others; of the search with its "
+    f"importance, and of the final fine-tuning, where a training step's sentence counts as {PASSES_A_STEP}: one "
+    "forward, a backward worth two. The scoring model that a search needs costs as much as ft at the protocol's own "
+    "rate and is in no row. Blank where a record does not tell. Seconds: wall time on whatever machine ran it.",
+)
+
+_PAPER_NOTE = f"Paper: Tables 1 and 2 ({SOURCE}), mean ± standard deviation over five seeds; blank where not known."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text.
+
+    Attributes:
+        title: Its heading.
+        columns: Their names.
+        rows: Cells, row by row.
+        words: How many columns, from the left, are words and not numbers.
+        note: What stands below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 1
+    note: str = ""
+
+
+def main_table(group: Sequence[Row], rules: dict[Row, bool | None]) -> Table:
+    """Returns the table of one scene."""
+    scene = group[0].scene
+    paper = any(attack == scene.attack for attack, _ in CELLS)
+    columns = [
+        "method", "rate", "n", "heads kept", "ACC", "LFR", "AUC", "floor", "above floor", "removed", "certify",
+        "twin ACC", "search passes", "recovery passes", "seconds",
+    ]  # fmt: skip
+    columns += [f"{COLUMN} ACC", f"{COLUMN} LFR"] if paper else []
+    constrained = len({row.constraint for row in group if row.constraint}) > 1
+    rows = tuple(
+        (
+            _name(row, constrained),
+            f"{rate_text(row.learning_rate)}{f' {RULE}' if rules.get(row) else ''}",
+            units(row.attackers, len(row.units)),
+            f"{row.heads_kept:.3g}/{row.heads}",
+            *map(interval, (row.acc, row.lfr, row.auc, row.floor, row.above)),
+            "reference" if row.method == REFERENCE else interval(row.removed),
+            percent(row.certify),
+            percent(row.twin_acc),
+            f"{row.search_passes:,.0f}",
+            whole(row.recovery_passes),
+            f"{row.seconds:,.0f}",
+            *(_paper(row) if paper else ()),
+        )
+        for row in group
+    )
+    limits = sorted({row.constraint for row in group if row.constraint})
+    searched = f"Masks were searched under {' or '.join(limits)}." if limits else ""
+    return Table(scene.title, tuple(columns), rows, 2, " ".join(filter(None, [searched, _PAPER_NOTE if paper else ""])))
+
+
+def split_table(found: Sequence[Split]) -> Table:
+    """Returns the table of removal split, of one scene."""
+    own = rate_text(found[0].row.scene.own_rate)
+    columns = ("method", "rate", "n", f"ft at {own}", "change by the rate", "change by the method", "left above floor")
+    rows = tuple(
+        (
+            one.row.name,
+            rate_text(one.row.learning_rate),
+            units(one.attackers, one.units),
+            f"{100 * one.start:.1f}",
+            interval(one.by_rate, signed=True) if one.row.learning_rate != one.row.scene.own_rate else "",
+            interval(one.by_method, signed=True),
+            f"{100 * one.end:.1f}",
+        )
+        for one in found
+    )
+    note = (
+        "Points above the matched floor; a change below zero removes. The rate: plain fine-tuning at this rate minus "
+        "plain fine-tuning at the protocol's own. The method: minus plain fine-tuning at the same rate. The three add "
+        "up, over the records that all have."
+    )
+    return Table(f"What the rate removes, and what the method adds: {found[0].row.scene.title}", columns, rows, 2, note)
+
+
+def contrast_table(found: Sequence[Contrast]) -> Table:
+    """Returns the table of contrasts of one scene."""
+    columns = ("contrast", "rate", "role", "status", "n", "difference", "attackers agreeing", "ACC difference")
+    rows = tuple(
+        (
+            f"{one.row.name} - {one.rival.name}",
+            f"{rate_text(one.row.learning_rate)}{f' {RULE}' if one.at_rule else ''}",
+            one.role,
+            one.status,
+            units(one.attackers, one.units),
+            interval(one.difference, signed=True),
+            f"{one.agreeing} of {one.attackers}",
+            interval(one.acc, signed=True),
+        )
+        for one in found
+    )
+    what = "points above the matched floor" if found[0].row.above is not None else "points of LFR (no twins, no floor)"
+    note = (
+        f"In {what}; below zero, the first leaves less. Only a primary contrast at the rate rule's rate ({RULE}), with "
+        f"{CLAIM_ATTACKERS} attackers and an interval without zero, is decided; the exploratory ones are many, and "
+        "some exclude zero by chance. Attackers agreeing: whose own difference has the mean's sign."
+    )
+    return Table(f"Contrasts: {found[0].row.scene.title}", columns, rows, 4, note)
+
+
+def units(attackers: int, records: int) -> str:
+    """Writes how many attackers and records stand behind a row, with the mark of a lead."""
+    mark = ALONE if attackers == 1 else LEAD if attackers < CLAIM_ATTACKERS else ""
+    return f"{attackers}{mark} / {records}"
+
+
+def interval(found: Interval | None, signed: bool = False) -> str:
+    """Writes a rate with its interval in percent; "" for none."""
+    if found is None:
+        return ""
+    form = "+.1f" if signed else ".1f"
+    # Adding zero turns a negative zero into a positive one.
+    value, low, high = (format(round(100 * one, 1) + 0.0, form) for one in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def percent(rate: float | None) -> str:
+    """Writes a rate in percent; "" for none."""
+    return "" if rate is None else f"{100 * rate:.1f}"
+
+
+def whole(number: float | None) -> str:
+    """Writes a count; "" for none."""
+    return "" if number is None else f"{number:,.0f}"
+
+
+def _name(row: Row, constrained: bool) -> str:
+    notes = [row.constraint] if constrained and row.constraint else []
+    missing = len(row.units) - len(row.excess)
+    notes += [f"{missing} without floor"] if missing else []
+    return f"{row.name} ({', '.join(notes)})" if notes else row.name
+
+
+def _paper(row: Row) -> tuple[str, str]:
+    cell = paper_cell(row.scene.attack, row.method, row.learning_rate)
+    if cell is None:
+        return "", ""
+    lfr = f"{cell.lfr:.2f}" if cell.lfr_sd is None else f"{cell.lfr:.2f} ± {cell.lfr_sd:.2f}"
+    return "" if cell.acc is None else f"{cell.acc:.2f}", lfr
