@@ -1,0 +1,176 @@
+"""The study's work: seed by seed, victim by victim, chunk by chunk; what is finished is never done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prune_env.baselines.study.beforehand import beforehand
+from prune_env.baselines.study.masks import chunks, study_masks
+from prune_env.baselines.study.outcomes import Case, fine_tune, judge_stack, open_case, settings_of
+from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
+from prune_env.cache import writable, write_text
+from prune_env.errors import ConfigError, RecordError
+from prune_env.types import HeadMasks, mask_to_text
+from prune_env.victims.store import open_victim
+
+CHUNK = 8
+"""Masks that are fine-tuned together: more of them are no faster, and are lost together when the run is stopped."""
+
+BEFOREHAND = "beforehand"
+
+Report = Callable[[str, int, int], None]
+"""(what was finished, parts done, parts in all)"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is studied.
+
+    Attributes:
+        victims: Names or folders.
+        seeds: Defender's seeds, in the order of the work.
+        masks: How many, the full mask among them.
+        chunk: Masks that are fine-tuned together.
+        out: Folder of the parts.
+    """
+
+    victims: tuple[str, ...]
+    seeds: tuple[int, ...]
+    masks: int
+    out: Path
+    chunk: int = CHUNK
+
+    def __post_init__(self) -> None:
+        """Checks that there is something to do."""
+        if not self.victims or not self.seeds or self.masks < 1 or self.chunk < 1:
+            raise ConfigError(
+                f"expected victims, seeds, and at least one mask a study and a chunk, got {len(self.victims)} victims, "
+                f"{len(self.seeds)} seeds, {self.masks} masks and chunks of {self.chunk}"
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of work, and a file: a chunk's outcomes, or (`chunk` None) what is known before any fine-tuning."""
+
+    victim: str
+    seed: int
+    chunk: int | None
+
+    @property
+    def file(self) -> str:
+        """Its path below the study's folder."""
+        name = BEFOREHAND if self.chunk is None else f"chunk-{self.chunk:03d}"
+        return f"{Path(self.victim).name}-s{self.seed}/{name}.json"
+
+    def __str__(self) -> str:
+        """Says what it is, on one line."""
+        what = "beforehand" if self.chunk is None else f"chunk {self.chunk + 1}"
+        return f"{Path(self.victim).name}, seed {self.seed}, {what}"
+
+
+def parts(study: Study) -> list[Part]:
+    """Returns every part in the order of the work."""
+    count = -(-study.masks // study.chunk)
+    return [
+        Part(victim, seed, chunk) for seed in study.seeds for victim in study.victims for chunk in (None, *range(count))
+    ]
+
+
+def run(study: Study, jobs: int, report: Report) -> None:
+    """Does every part that is missing, in processes side by side.
+
+    Args:
+        study: What is studied.
+        jobs: One-thread processes; 1 works in this one.
+        report: Told of every finished part.
+
+    Raises:
+        PruneEnvError: The first part that failed says why; all others are done.
+    """
+    for victim in study.victims:
+        open_victim(victim)
+    writable(study.out)
+    everything = parts(study)
+    missing = [part for part in everything if not (study.out / part.file).is_file()]
+    done, failed = len(everything) - len(missing), dict[Part, BaseException]()
+    report(f"{done} parts found", done, len(everything))
+    # Tasks first: processes side by side would wait for each other's scoring models.
+    waves = [[part for part in missing if part.chunk is None], [part for part in missing if part.chunk is not None]]
+    if jobs == 1:
+        waves = [missing]
+    with ExitStack() as opened:
+        pool = opened.enter_context(worker_pool(jobs)) if jobs > 1 and missing else None
+        for wave in waves:
+            work = partial(_work, study)
+            labels = one_by_one(wave, work, failed) if pool is None else side_by_side(pool, wave, work, failed)
+            for label in labels:
+                done += 1
+                report(label, done, len(everything))
+    if failed:
+        raise next(iter(failed.values()))
+
+
+def _work(study: Study, part: Part) -> str:
+    """Does one part and writes its file in one step."""
+    case = open_case(part.victim, part.seed)
+    masks = study_masks(study.masks, *_size(case))
+    content = _before(case, masks) if part.chunk is None else _after(study, case, masks, part.chunk)
+    path = study.out / part.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({**content, **settings_of(case)}, allow_nan=False) + "\n")
+    return str(part)
+
+
+def _size(case: Case) -> tuple[int, int]:
+    evaluator = case.scoring.evaluator("search")
+    return evaluator.layers, evaluator.heads
+
+
+def _before(case: Case, masks: HeadMasks) -> dict[str, Any]:
+    drop = case.victim.manifest.recommended["max_accuracy_drop"]
+    found = beforehand(case.scoring, case.diagnosis, masks, drop)
+    carriers = case.diagnosis.carriers
+    return {
+        "masks": [mask_to_text(mask) for mask in masks],
+        "max_accuracy_drop": drop,
+        "carriers": None if carriers is None else mask_to_text(carriers),
+        "sentences": {
+            "search": len(case.task.search),
+            "clean_test": len(case.diagnosis.clean_test),
+            "triggered_test": len(case.diagnosis.triggered_test.excluding(case.diagnosis.target)),
+        },
+        **found.to_json(),
+    }
+
+
+def _after(study: Study, case: Case, masks: HeadMasks, chunk: int) -> dict[str, Any]:
+    chosen = masks[chunks(masks, study.chunk)[chunk]]
+    stack, seconds = fine_tune(case, chosen, f"study:{case.victim.name}:{chunk}")
+    judged = [asdict(one) for one in judge_stack(stack, case)]
+    return {"masks": [mask_to_text(mask) for mask in chosen], "outcomes": judged, "cpu_seconds": round(seconds, 2)}
+
+
+def read_part(study: Study, part: Part) -> dict[str, Any] | None:
+    """Returns a finished part's content, None where it is missing.
+
+    Raises:
+        RecordError: A file that is no part.
+    """
+    path = study.out / part.file
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content["masks"]  # noqa: B018  # a KeyError says that this is something else
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"expected a part of a study in {path}, got something else; delete it and run again"
+        ) from error
+    return content
