@@ -269,7 +269,8 @@ def _clause(name: str, contrast: Contrast) -> str:
     # From the rival's side: minus the difference, so its bounds change places.
     value, low, high = (round(100 * one, 1) + 0.0 for one in (-gap.value, -gap.high, -gap.low))
     how = {LESS: "leaves more", MORE: "leaves less", SAME: "is not told apart"}[contrast.outcome]
-    return f"{which}{details} {how}, {value:+.1f} [{low:+.1f}, {high:+.1f}] points"
+    fewer = f" over {count(contrast.units, 'shared record')}" if contrast.units < len(contrast.row.excess) else ""
+    return f"{which}{details} {how}, {value:+.1f} [{low:+.1f}, {high:+.1f}] points{fewer}"
 
 
 def _tally(met: Sequence[Contrast]) -> str:

@@ -166,6 +166,17 @@ def _elsewhere(records: list[Record]) -> list[Record]:
     ]
 
 
+def test_lines_say_what_each_rival_leaves_and_on_how_many_records() -> None:
+    records = [*cells("ft", 0.9), *cells("gradient", 0.5), *cells("random-third", 0.1, (11, 12))]
+    line = verdict(make_rows(records), Resampler())[1]
+    assert line.startswith(
+        "alpha, protocol phrases-15k, 2e-5: the best strategy, gradient (2 of 4 heads kept, ACC 50.0), leaves 50.0 "
+        "points above the floor (5 attackers, 5 defender records); a random mask (random-third, ACC 50.0) leaves less, "
+        "-40.0 ["
+    )
+    assert "] points over 2 shared records; ft at the same rate (ACC 50.0) leaves more, +40.0 [" in line
+
+
 def test_nothing_to_compare_is_said() -> None:
     assert verdict(make_rows(cells("ft", 0.9)), Resampler()) == [
         "No strategy stands beside plain fine-tuning or a random mask here, so nothing is compared."
