@@ -60,8 +60,9 @@ class Resampler:
         drawn = np.empty((self.draws, len(units)))
         for length in {len(values[unit]) for unit in units}:
             columns = [index for index, unit in enumerate(units) if len(values[unit]) == length]
-            matrix = np.stack([values[units[index]] for index in columns], axis=1)
-            drawn[:, columns] = sentence_weights(length, self.draws, self.seed) @ matrix
+            matrix = np.stack([values[units[index]] for index in columns], axis=1).astype(np.float32)
+            drawn[:, columns] = sentence_counts(length, self.draws, self.seed) @ matrix
+            drawn[:, columns] /= length
         return _interval(mean(values), (weights * drawn).sum(axis=1))
 
     def of_scalars(self, values: Mapping[Unit, float], errors: Mapping[Unit, float]) -> Interval:
@@ -145,13 +146,14 @@ def unit_weights(sizes: tuple[int, ...], draws: int, seed: int) -> NDArray[np.fl
 
 
 @lru_cache(maxsize=8)
-def sentence_weights(count: int, draws: int, seed: int) -> NDArray[np.float64]:
-    """Returns what each of `count` sentences weighs in each draw, (draws, count), rows summing to one."""
+def sentence_counts(count: int, draws: int, seed: int) -> NDArray[np.float32]:
+    """Returns how often each of `count` sentences is in each draw, (draws, count), rows summing to `count`.
+
+    Whole numbers, so that products with bits and their differences are exact in float32, which halves the time.
+    """
     rng = np.random.default_rng([seed, 2, count])
     drawn = rng.integers(count, size=(draws, count)) + count * np.arange(draws)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
-    weights: NDArray[np.float64] = counts / count
-    return weights
+    return np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count).astype(np.float32)
 
 
 def _checked(values: Values) -> list[Unit]:

@@ -11,7 +11,7 @@ from prune_env.baselines.tables.hierarchy import (
     by_attacker,
     covers,
     mean,
-    sentence_weights,
+    sentence_counts,
     subtract,
     unit_weights,
 )
@@ -26,10 +26,10 @@ def test_an_attacker_with_two_defenders_weighs_no_more_than_one_with_a_single_on
     assert mean(values) == 0.75
 
 
-def test_weights_of_every_draw_sum_to_one() -> None:
+def test_weights_of_every_draw_sum_to_one_and_its_sentences_to_their_number() -> None:
     assert np.allclose(unit_weights((2, 1, 3), 500, 0).sum(axis=1), 1.0)
     assert unit_weights((2, 1, 3), 500, 0).shape == (500, 6)
-    assert np.allclose(sentence_weights(7, 500, 0).sum(axis=1), 1.0)
+    assert np.allclose(sentence_counts(7, 500, 0).sum(axis=1), 7.0)
 
 
 def test_one_unit_is_always_drawn_whole() -> None:
