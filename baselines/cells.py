@@ -21,7 +21,7 @@ from prune_env.records import Record, append_record, bits_to_text, cell_key, rea
 from prune_env.recovery import settings_of
 from prune_env.types import HeadScores, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import open_diagnosis
-from prune_env.victims.judge import Judgement, judge, voted_accuracy
+from prune_env.victims.judge import Judgement, judge, oracle_dev_lfr, voted_accuracy
 from prune_env.victims.protocols import Protocol, get_protocol
 from prune_env.victims.store import Suspect, Victim, open_victim
 from prune_env.victims.task import Task, build_task
@@ -168,11 +168,14 @@ def _records(
     records, length = [], first.training.max_length
     certified = voted_accuracy(purified.models, purified.tokenizer, task.certify, length, settings.device)
     for one in plans:
-        judged = judge(purified.models, purified.tokenizer, open_diagnosis(one.victim), length, settings.device)
+        diagnosis = open_diagnosis(one.victim)
+        judged = judge(purified.models, purified.tokenizer, diagnosis, length, settings.device)
         seconds = found.seconds + purified.seconds
         floor = known.get(cell_key(one.victim.manifest.sha256, "twin", one.method.name, one.config, seed))
         record = _record(one, task=task, found=found, judged=judged, settings=settings, seconds=seconds, floor=floor)
-        records.append(replace(record, final_certify_accuracy=certified, recovery_sentences=purified.sentences))
+        developed = oracle_dev_lfr(purified.models, purified.tokenizer, diagnosis, length, settings.device)
+        measured = {"final_certify_accuracy": certified, "oracle_dev_lfr": developed}
+        records.append(replace(record, **measured, recovery_sentences=purified.sentences))
     return records
 
 

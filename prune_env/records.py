@@ -22,11 +22,12 @@ SCHEMA = 1
 ROLES = ("victim", "twin")
 RATES = (
     "search_accuracy", "certify_accuracy", "acc", "lfr", "auc", "floor_lfr", "floor_acc", "final_certify_accuracy",
+    "oracle_dev_lfr",
 )  # fmt: skip
-UNKNOWN = ("floor_lfr", "floor_acc", "final_certify_accuracy")
+UNKNOWN = ("floor_lfr", "floor_acc", "final_certify_accuracy", "oracle_dev_lfr")
 """Rates that may be None."""
 
-LATER = frozenset({"final_certify_accuracy", "recovery_sentences"})
+LATER = frozenset({"final_certify_accuracy", "recovery_sentences", "oracle_dev_lfr"})
 """Fields that older records do not have."""
 
 
@@ -77,6 +78,8 @@ class Record:
             a rate may be chosen. None in records made before it was measured.
         recovery_sentences: Sentences that went through training to make the purified model, over all stages, epochs and
             members; importance and search are in `sentence_passes`. None in records made before it was counted.
+        oracle_dev_lfr: LFR of the purified model on triggered VALIDATION sentences: what the developer of a defence may
+            choose by, so that the test set decides nothing. None in records made before it was measured.
         schema: Version of this format.
     """
 
@@ -117,6 +120,7 @@ class Record:
     flipped: str
     final_certify_accuracy: float | None = None
     recovery_sentences: int | None = None
+    oracle_dev_lfr: float | None = None
     schema: int = field(default=SCHEMA)
 
     def __post_init__(self) -> None:

@@ -96,6 +96,19 @@ def voted_accuracy(
     return accuracy(predicted, np.array(sentences.labels))
 
 
+def oracle_dev_lfr(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    diagnosis: Diagnosis,
+    max_length: int = 128,
+    device: str = "cpu",
+) -> float:
+    """Returns LFR on triggered VALIDATION sentences, in [0, 1]: for developing defences without the test set."""
+    triggered, target = diagnosis.triggered_dev, diagnosis.target
+    predicted, _ = vote(models, tokenizer, triggered, target, max_length=max_length, device=device)
+    return label_flip_rate(predicted, np.array(triggered.labels), target)
+
+
 def vote(
     models: Sequence[PreTrainedModel],
     tokenizer: PreTrainedTokenizerBase,
