@@ -150,6 +150,16 @@ def build_task(
     return open_task(folder, suspect, protocol, seed)
 
 
+def is_built(suspect: Suspect, protocol: Protocol, seed: int, data: str | Path | None = None) -> bool:
+    """Whether `build_task` would find the task ready, in the package or in the cache.
+
+    Raises:
+        DataError: The protocol's data is not there.
+    """
+    key = task_key(suspect, protocol, seed, fingerprint(protocol, data))
+    return any((root / "tasks" / key / TASK).is_file() for root in (ASSETS, cache_folder()))
+
+
 def open_task(folder: Path, suspect: Suspect, protocol: Protocol, seed: int) -> Task:
     """Opens a built task after checking every file's hash.
 

@@ -128,7 +128,7 @@ def test_poison_counts_are_those_released(real_data: Path, attack: str, added: i
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("protocol", "train"), [("sentences", None), ("phrases-15k", 15_000)])
+@pytest.mark.parametrize(("protocol", "train"), [("sentences", None), ("phrases-15k", 15_000), ("phrases-200", 200)])
 def test_defenders_splits_of_the_real_data_are_disjoint(real_data: Path, protocol: str, train: int | None) -> None:
     found = draw(PROTOCOLS[protocol], 11, real_data)
     assert (len(found.search), len(found.certify)) == (872, 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -244,6 +245,21 @@ def test_protocols_are_named_and_checked() -> None:
             Protocol("x", "sentences", *sizes)
     assert all(name == protocol.name for name, protocol in PROTOCOLS.items())
     assert json.loads(json.dumps(OWN.to_json())) == OWN.to_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("phrases-200", 21), ("phrases-2000", 189), ("phrases-15k", 469), ("embedded", 282)]
+)
+def test_a_protocol_trains_as_many_steps_as_it_says(name: str, steps: int) -> None:
+    protocol = PROTOCOLS[name]
+    assert protocol.train_size is not None
+    assert math.ceil(protocol.train_size / protocol.training.batch_size) * protocol.training.epochs == steps
+
+
+def test_scarce_data_differs_from_the_papers_in_its_size_alone() -> None:
+    for name, size in (("phrases-200", 200), ("phrases-2000", 2000)):
+        assert replace(PROTOCOLS[name], name="phrases", train_size=None) == PROTOCOLS["phrases"]
+        assert PROTOCOLS[name].train_size == size
 
 
 def test_drawing_more_than_there_is_is_an_error() -> None:
