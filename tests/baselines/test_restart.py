@@ -11,11 +11,13 @@ import pytest
 from transformers import PreTrainedModel
 
 from prune_env.aids import aids_for
+from prune_env.baselines import cells
+from prune_env.baselines.cells import Cell, run_cell
 from prune_env.baselines.restart import RESTART, CleanEncoder
 from prune_env.defense import Aids, defend, purify
 from prune_env.errors import ConfigError
 from prune_env.purification import Order, purify_checkpoint
-from prune_env.recovery import Job
+from prune_env.recovery import Job, Purified
 from prune_env.types import full_mask
 from prune_env.victims.checkpoint import load_model
 from prune_env.victims.diagnosis import open_diagnosis
@@ -50,6 +52,33 @@ def test_nothing_of_the_suspect_is_left() -> None:
     assert equal(purified[0].model, purified[1].model), "its LFR is its own floor"
     assert not equal(purified[0].model, task().scoring_model())
     assert all(one.mask.all() and one.evaluations == 0 for one in found)
+
+
+def test_the_suspects_of_a_cell_share_one_restart_and_are_judged_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The victims' own backbone is random weights; a checkpoint of the same tokenizer stands for the clean encoder.
+    monkeypatch.setattr(cells, "aids_for", lambda *_: Aids(reference=partial(load, 7)))
+    fitted: list[int] = []
+    purify = CleanEncoder.purify
+
+    def counted(self: CleanEncoder, job: Job) -> Purified:
+        fitted.append(1)
+        return purify(self, job)
+
+    monkeypatch.setattr(CleanEncoder, "purify", counted)
+    (tmp_path / "alone").mkdir()
+    settings, names = world().settings(tmp_path), (world().victim("alpha"), world().victim("beta"))
+    together = run_cell(Cell(names, "restart", 11, None), settings)
+    assert (len(together), len(fitted)) == (4, 1)
+    alone = [run_cell(Cell((name,), "restart", 11, None), world().settings(tmp_path / "alone")) for name in names]
+    assert len(fitted) == 3
+    timeless = {one.key: replace(one, seconds=0.0, search_seconds=0.0) for one in together}
+    assert timeless == {one.key: replace(one, seconds=0.0, search_seconds=0.0) for group in alone for one in group}
+    for name in ("alpha", "beta"):
+        victim, twin = sorted((one for one in together if one.victim == name), key=lambda one: one.role, reverse=True)
+        assert victim.flipped == twin.flipped and victim.floor_lfr == twin.lfr
+        assert victim.model_sha256 != twin.model_sha256 and victim.task_sha256 != twin.task_sha256
 
 
 def test_another_encoder_gives_another_model() -> None:
