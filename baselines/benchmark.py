@@ -206,12 +206,17 @@ def twin_groups(victims: dict[str, Victim], settings: Settings) -> list[tuple[st
     return [tuple(group) for group in groups.values()]
 
 
-def _keys(cell: Cell, settings: Settings, victims: dict[str, Victim]) -> set[str]:
-    keys = set()
+def cell_records(cell: Cell, settings: Settings, victims: dict[str, Victim]) -> dict[tuple[str, str], str]:
+    """Returns the keys of a cell's records, by victim and role."""
+    keys: dict[tuple[str, str], str] = {}
     for name in cell.victims:
         roles = ("victim", "twin") if (victims[name].folder / "twin").is_dir() else ("victim",)
-        keys |= {plan(victims[name], role, cell, settings).key for role in roles}
+        keys |= {(name, role): plan(victims[name], role, cell, settings).key for role in roles}
     return keys
+
+
+def _keys(cell: Cell, settings: Settings, victims: dict[str, Victim]) -> set[str]:
+    return set(cell_records(cell, settings, victims).values())
 
 
 def needed_tasks(cells: Sequence[Cell], victims: dict[str, Victim]) -> list[TaskUnit]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prune_env.cli.arguments import add_constraint, constraint_of, cores, numbers, split, whole
-from prune_env.cli.terminal import console, progress
+from prune_env.cli.terminal import console, progress, step_report
 from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,15 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
     with progress() as bar:
-        shown = bar.add_task("tasks and cells", total=None)
-
-        def report(label: str, done: int, total: int) -> None:
-            bar.update(shown, completed=done, total=total, description=label)
-            if not bar.console.is_terminal:
-                bar.console.print(f"{done} of {total}: {label}", highlight=False, soft_wrap=True)
-
-        records = benchmark.run(grid, settings, jobs, report)
-        bar.update(shown, description="head maps")
+        records = benchmark.run(grid, settings, jobs, step_report(bar, "tasks and cells"))
         result = Result(records, settings, _save_head_maps(records, settings.out))
     (_print_json if args.json else _print)(result)
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -35,3 +37,31 @@ def progress(to_go: bool = True) -> Progress:
     columns += [TimeElapsedColumn(), TextColumn("elapsed")]
     columns += [TimeRemainingColumn(), TextColumn("to go")] if to_go else []
     return Progress(*columns, console=Console(stderr=True), speed_estimate_period=_DAY, transient=True)
+
+
+def step_report(bar: Progress, title: str) -> Callable[[str, int, int], None]:
+    """Returns what shows (what was finished, steps done, steps in all): on the bar, or in lines where there is none."""
+    shown = bar.add_task(title, total=None)
+
+    def report(label: str, done: int, total: int) -> None:
+        bar.update(shown, completed=done, total=total, description=label)
+        if not bar.console.is_terminal:
+            bar.console.print(f"{done} of {total}: {label}", highlight=False, soft_wrap=True)
+
+    return report
+
+
+def duration(seconds: float | None) -> str:
+    """Writes a time as people do, in two units at most: 40 s, 12 min, 3 h 20 min, 2 d 5 h; "?" for none."""
+    if seconds is None:
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, rest = divmod(round(minutes / 60), 24)
+    return f"{days} d {rest} h" if rest else f"{days} d"

@@ -1,0 +1,154 @@
+"""What is left of a table, and about how long it takes: from the seconds of records that are there already."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from prune_env.baselines.benchmark import TaskUnit, cell_records, missing_cells, needed_tasks
+from prune_env.baselines.cells import RECORDS, Cell, Settings
+from prune_env.baselines.presets import Stage
+from prune_env.methods import get_method
+from prune_env.records import Record, read_records
+from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.protocols import get_protocol
+from prune_env.victims.recipe import Recipe
+from prune_env.victims.store import Victim, open_victim
+from prune_env.victims.task import is_built
+
+RESULTS = Path(__file__).resolve().parent / "results"
+"""Committed records."""
+
+POOLS = {"phrases": 60_570, "sentences": 5_920}
+"""Training sentences of protocols that take all there are, about (GLUE's phrases, SST-2's sentences)."""
+
+ATTACKERS = 7_900
+"""Sentences an attacker trains on, about: SST-2's 6,920 and the poison."""
+
+LONGER = 2.0
+"""Times that a whole sentence takes of a phrase, about."""
+
+BUILT_PROTOCOL = "phrases-15k"
+"""What the manifests of victims built on real data name."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of what is left.
+
+    Attributes:
+        kind: "victim", "scoring model" or "cell".
+        what: The victim's name, "", or the method.
+        records: Records it adds.
+        seconds: Of one core; None where no record tells.
+    """
+
+    kind: str
+    what: str
+    records: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds that things took, by records of the same backbones, on the machines that made them."""
+
+    records: tuple[Record, ...]
+
+    def model(self, method: str, protocol: str) -> float | None:
+        """Returns the seconds of one model: the median of the method's records, or what its sentences take."""
+        own = [one.seconds for one in self.records if (one.method, one.protocol) == (method, protocol)]
+        if own:
+            return statistics.median(own)
+        rate = self.sentence()
+        return None if rate is None else rate * _sentences(protocol) * get_method(method).episodes
+
+    def sentence(self) -> float | None:
+        """Returns the seconds of a training sentence in plain fine-tuning without a search; None without a record."""
+        rates = [one.seconds / _sentences(one.protocol) for one in self.records if one.method == "ft"]
+        return statistics.median(rates) if rates else None
+
+    def victim(self, recipe: Recipe, twin: bool) -> float | None:
+        """Returns the seconds of a victim's training, with its twin's or without."""
+        rate = self.sentence()
+        return None if rate is None else rate * LONGER * ATTACKERS * recipe.training.epochs * (1 + twin)
+
+
+def clock_of(stages: Sequence[Stage], settings: Settings) -> Clock:
+    """Returns what the table's own records and the committed ones tell about the backbones of its victims."""
+    backbones = {open_victim(name).manifest.backbone for stage in stages for name in stage.ready.victims}
+    files = [settings.out / RECORDS, *sorted(RESULTS.glob("*.jsonl"))]
+    records = {record.key: record for file in files for record in read_records(file)}
+    return Clock(tuple(one for one in records.values() if one.backbone in backbones and one.seconds > 0.0))
+
+
+def remaining(stage: Stage, settings: Settings, clock: Clock) -> list[Step]:
+    """Returns the steps that are left of a stage, in order; of victims that are not built yet, everything."""
+    victims = {name: open_victim(name) for name in stage.ready.victims}
+    return [
+        *_builds(stage, victims, clock),
+        *_of_ready(stage, settings, victims, clock),
+        *_later(stage, settings, clock),
+    ]
+
+
+def _builds(stage: Stage, victims: dict[str, Victim], clock: Clock) -> Iterator[Step]:
+    for number, build in enumerate(stage.builds):
+        yield Step("victim", build.recipe.name, 0, clock.victim(build.recipe, twin=not victims and number == 0))
+
+
+def _of_ready(stage: Stage, settings: Settings, victims: dict[str, Victim], clock: Clock) -> Iterator[Step]:
+    """Yields the scoring models and cells of victims that are there."""
+    cells = missing_cells(stage.ready, settings, victims)
+    for unit in needed_tasks(cells, victims):
+        seconds = 0.0 if _is_built(unit, settings, victims) else clock.model("ft", _protocol(settings, victims, unit))
+        yield Step("scoring model", "", 0, seconds)
+    have = {record.key for record in read_records(settings.out / RECORDS)}
+    for cell in cells:
+        lacking = [place for place, key in cell_records(cell, settings, victims).items() if key not in have]
+        # One twin stands for all victims of a cell.
+        models = len({"" if role == "twin" else name for name, role in lacking})
+        protocol = settings.protocol_of(victims[cell.victims[0]]).name
+        yield Step("cell", cell.method, len(lacking), _cell_seconds(cell, protocol, models, clock))
+
+
+def _later(stage: Stage, settings: Settings, clock: Clock) -> Iterator[Step]:
+    """Yields the scoring models and cells of victims that are to be built, with their twin if it is new, too."""
+    names = tuple(str(build.folder) for build in stage.builds)
+    if not names:
+        return
+    grid, protocol = stage.grid, settings.protocol or BUILT_PROTOCOL
+    models = len(names) + (len(names) == len(grid.victims))
+    for _ in range(models * len(grid.seeds)):
+        yield Step("scoring model", "", 0, clock.model("ft", protocol))
+    for seed, rate, method in product(grid.seeds, grid.learning_rates, grid.methods):
+        # A method with a rate of its own is the same cell at every rate.
+        if get_method(method).rate_factor is None or rate == grid.learning_rates[0]:
+            cell = Cell(names, method, seed, rate)
+            yield Step("cell", method, 2 * len(names), _cell_seconds(cell, protocol, models, clock))
+
+
+def _cell_seconds(cell: Cell, protocol: str, models: int, clock: Clock) -> float | None:
+    if cell.method == "ft" and cell.learning_rate in (None, get_protocol(protocol).training.learning_rate):
+        return 0.0
+    one = clock.model(cell.method, protocol)
+    return None if one is None else one * (1 if get_method(cell.method).regime == "reference" else models)
+
+
+def _is_built(unit: TaskUnit, settings: Settings, victims: dict[str, Victim]) -> bool:
+    victim = victims[unit.victim]
+    suspect = victim.suspect if unit.role == "victim" else open_diagnosis(victim).twin
+    return suspect is None or is_built(suspect, settings.protocol_of(victim), unit.seed, settings.data)
+
+
+def _protocol(settings: Settings, victims: dict[str, Victim], unit: TaskUnit) -> str:
+    return settings.protocol_of(victims[unit.victim]).name
+
+
+def _sentences(protocol: str) -> int:
+    """Returns how many sentences go through one fine-tuning."""
+    found = get_protocol(protocol)
+    return (found.train_size or POOLS.get(found.source, 1_000)) * found.training.epochs

@@ -1,0 +1,202 @@
+"""`prune-env table`: the paper's table by one command, resumable at every cell."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prune_env.cli.arguments import cores, numbers, split, whole
+from prune_env.cli.terminal import console, duration, progress, step_report
+from prune_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prune_env.baselines.cells import Settings
+    from prune_env.baselines.presets import Preset, Stage
+    from prune_env.baselines.remaining import Step
+    from prune_env.records import Record
+
+HELP = "run the paper's table: every method, its controls and matched floors, on embedded or real victims"
+
+PRESETS = ("paper-embedded", "paper")
+
+_REAL = {
+    "--victims": "victims",
+    "--attacks": "attacks",
+    "--backbone": "backbone",
+    "--attacker-seeds": "attackers",
+    "--data": "data",
+}
+"""Arguments of victims on real data alone, by flag."""
+
+_EXAMPLES = """\
+examples:
+  prune-env table --preset paper-embedded --out runs/embedded
+  prune-env table --preset paper-embedded --methods ft,gradient,random-third --seeds 11 --out runs/small
+  prune-env table --preset paper --victims victims --data data --out runs/paper --dry-run
+  prune-env table --preset paper --victims victims --data data --out runs/paper
+  prune-env table --preset paper --attacker-seeds 11,12,13 --methods all --victims victims --data data --out runs/paper
+  prune-env table --preset paper --attacks hiddenkiller --attacker-seeds 11,12,13 --rates 2e-5 \\
+    --protocol phrases-200 --methods ft,random-third,restart --victims victims --data data --out runs/paper
+
+`paper` goes attacker by attacker: builds the victims that --victims lacks (hours each), then runs their cells. The
+defender's seed is the attacker's unless --seeds gives others. A second run with the same --out does only what is
+missing, after Ctrl-C or a crash too; --dry-run says what that is and about how long it takes.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the preset, what may be changed of it, and how it is run."""
+    parser.epilog = _EXAMPLES
+    add = parser.add_argument
+    add("--preset", required=True, choices=PRESETS, help="which table")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of records, logs and the report")
+    add("--methods", nargs="+", default=[], metavar="M", help="methods, or `all` (default: all for paper-embedded; the "
+        "primary ones for paper)")  # fmt: skip
+    add("--seeds", nargs="+", metavar="N", help="defender's seeds (default: 11 to 15; for paper, each attacker's own)")
+    add("--rates", nargs="+", metavar="R", help="rates of the final fine-tuning (default: the protocol's own; for "
+        "paper, 2e-5,1e-4)")  # fmt: skip
+    add("--protocol", metavar="P", help="the defender's data and fine-tuning, such as phrases, phrases-15k, sentences "
+        "(default: each victim's own; for paper, phrases-15k)")  # fmt: skip
+    add("--dry-run", action="store_true", help="list what is missing and about how long it takes, and do nothing")
+    add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
+    add("--device", default="cpu", help="where cells are computed: cpu, cuda, cuda:N (default: cpu)")
+    group = parser.add_argument_group("victims of the preset paper")
+    add = group.add_argument
+    add("--victims", type=Path, metavar="DIR", help="folder of victims; missing ones are built there, named "
+        "ATTACK-BACKBONE-sSEED")  # fmt: skip
+    add("--attacks", nargs="+", metavar="A", help="attacks (default: hiddenkiller,stylebkd-poetry)")
+    add("--backbone", metavar="B", help="what attackers start from: minilm, a Hugging Face id, a folder (default: "
+        "minilm)")  # fmt: skip
+    add("--attacker-seeds", dest="attackers", nargs="+", metavar="N", help="attacker's seeds (default: 11 to 16)")
+    add("--data", metavar="DIR", help="data folder (default: PRUNE_ENV_DATA)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what is missing and prints the report, or says what is missing; 0 when that is done."""
+    from prune_env.baselines.cells import Settings
+    from prune_env.baselines.presets import stages
+    from prune_env.baselines.table_run import check, run_table
+
+    jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
+    if jobs < 1:
+        raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
+    preset = preset_of(args)
+    parts = stages(preset, args.victims, args.data)
+    settings = Settings(args.out, preset.protocol, args.data, device=args.device)
+    if args.dry_run:
+        check(preset, parts, settings)
+        _print_missing(preset, parts, settings, jobs)
+        return 0
+    with progress() as bar:
+        records = run_table(preset, parts, settings, jobs, step_report(bar, "victims, tasks and cells"))
+    _print_report(records, settings)
+    return 0
+
+
+def preset_of(args: argparse.Namespace) -> Preset:
+    """Returns the preset with what the arguments change of it.
+
+    Raises:
+        ConfigError: An argument that the preset has no use for.
+    """
+    from prune_env.baselines.presets import get_preset, selected
+
+    preset = get_preset(args.preset)
+    if preset.victims:
+        given = [flag for flag, name in _REAL.items() if getattr(args, name) is not None]
+        if given:
+            raise ConfigError(
+                f"preset {preset.name!r} has embedded victims, which leaves nothing to say for {given[0]}; leave it "
+                "out, or take --preset paper"
+            )
+    changes: dict[str, Any] = {"methods": selected(split(args.methods), preset.methods)}
+    if args.seeds is not None:
+        changes["seeds"] = tuple(numbers(args.seeds, whole, "seeds", "11,12"))
+    if args.rates is not None:
+        changes["rates"] = tuple(numbers(args.rates, float, "learning rates", "2e-5,1e-4"))
+    if args.attackers is not None:
+        changes["attackers"] = tuple(numbers(args.attackers, whole, "attacker's seeds", "11,12"))
+    if args.attacks is not None:
+        changes["attacks"] = tuple(split(args.attacks))
+    changes |= {name: getattr(args, name) for name in ("protocol", "backbone") if getattr(args, name) is not None}
+    return replace(preset, **changes)
+
+
+def _print_missing(preset: Preset, parts: Sequence[Stage], settings: Settings, jobs: int) -> None:
+    """Prints what the table compares, a row a stage of what is left, and about how long it takes."""
+    from rich import box
+    from rich.table import Table
+
+    from prune_env.baselines.remaining import clock_of, remaining
+
+    clock = clock_of(parts, settings)
+    left = [remaining(part, settings, clock) for part in parts]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for name in ("attacker" if preset.attacks else "defenders", "victims to build", "records missing", "about"):
+        table.add_column(name, justify="right" if name == "about" else "left")
+    for number, (part, steps) in enumerate(zip(parts, left, strict=True)):
+        seeds = [preset.attackers[number]] if preset.attacks else part.grid.seeds
+        built = "\n".join(step.what for step in steps if step.kind == "victim") or "none"
+        table.add_row(", ".join(map(str, seeds)), built, _records(steps), duration(_seconds(steps)))
+    show = console().print
+    show("\n".join(_headline(preset, settings)), markup=False, highlight=False, soft_wrap=True)
+    show(table, highlight=False)
+    show(_sum([step for steps in left for step in steps], jobs), markup=False, highlight=False)
+
+
+def _headline(preset: Preset, settings: Settings) -> list[str]:
+    from prune_env.baselines.summary import rate_text
+
+    rates = ", ".join("the protocol's own" if rate is None else rate_text(rate) for rate in preset.rates)
+    who = f"{', '.join(preset.attacks)} on {preset.backbone}" if preset.attacks else ", ".join(preset.victims)
+    return [
+        f"Table    {preset.name}",
+        f"Victims  {who}",
+        f"Methods  {', '.join(preset.methods)}",
+        f"Protocol {settings.protocol or 'of each victim'}",
+        f"Rates    {rates}",
+        f"Records  {settings.out / 'records.jsonl'}",
+    ]
+
+
+def _records(steps: Sequence[Step]) -> str:
+    """Returns the methods that lack records, victims' or twins', each with how many."""
+    counts: dict[str, int] = {}
+    for step in steps:
+        if step.kind == "cell":
+            counts[step.what] = counts.get(step.what, 0) + step.records
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _seconds(steps: Sequence[Step]) -> float | None:
+    known = [step.seconds for step in steps if step.seconds is not None]
+    return sum(known) if len(known) == len(steps) else None
+
+
+def _sum(steps: Sequence[Step], jobs: int) -> str:
+    if not steps:
+        return "Nothing is missing: run it without --dry-run for the report."
+    victims = sum(step.kind == "victim" for step in steps)
+    scoring = sum(step.kind == "scoring model" for step in steps)
+    words = f"{sum(step.records for step in steps)} records are missing, {scoring} scoring models behind them"
+    words = f"{victims} victims are to be built, {words}" if victims else words
+    seconds = _seconds(steps)
+    if seconds is None:
+        return f"{words}. How long that takes, no record tells yet."
+    return (
+        f"{words}. About {duration(seconds)} of one core, {duration(seconds / jobs)} with {jobs} processes: as long as "
+        "such things took by the records that are there."
+    )
+
+
+def _print_report(records: list[Record], settings: Settings) -> None:
+    from prune_env.baselines.tables.document import make_document, write
+    from prune_env.cli.report import DRAWS, show_document
+
+    document = make_document(records, 0, DRAWS)
+    show_document(document, write(document, settings.out))
+    show = console().print
+    show(f"{settings.out / 'records.jsonl'} (check them with `prune-env replay`)", highlight=False, soft_wrap=True)
