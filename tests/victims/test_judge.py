@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from prune_env.victims import judge
 from prune_env.victims.data import Sentences
+from prune_env.victims.diagnosis import read_diagnosis
+from prune_env.victims.store import open_victim
+from tests.victims_factory import world
 
 NOTHING: Any = None
 
@@ -52,3 +56,14 @@ def test_three_classes_vote_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_model_is_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted, scores = voted([([0, 1], [-1.0, -2.0])], 1, monkeypatch)
     assert predicted.tolist() == [0, 1] and scores.tolist() == [-1.0, -2.0]
+
+
+def test_development_looks_at_triggered_validation_sentences_alone() -> None:
+    victim = open_victim(world().victim("alpha"))
+    seen = read_diagnosis(victim.folder, victim.manifest)
+    model = victim.suspect.model()
+    tokenizer = victim.suspect.tokenizer(model)
+    found = judge.oracle_dev_lfr([model], tokenizer, seen)
+    assert found == judge.judge(model, tokenizer, replace(seen, triggered_test=seen.triggered_dev)).lfr
+    nothing = Sentences((), ())
+    assert found == judge.oracle_dev_lfr([model], tokenizer, replace(seen, clean_test=nothing, triggered_test=nothing))
