@@ -1,1 +1,1 @@
-"""Is the environment's objective the right one? Hundreds of masks, each fine-tuned, against what is known beforehand."""
+"""Is the environment's objective the right one? Hundreds of masks, fine-tuned, against what is known beforehand."""

@@ -104,7 +104,8 @@ def target_log_odds(logits: NDArray[np.float64], target: int) -> NDArray[np.floa
     others = np.delete(logits, target, axis=2)
     peak = others.max(axis=2)
     rest = peak + np.log(np.exp(others - peak[:, :, None]).sum(axis=2))
-    return (logits[:, :, target] - rest).astype(np.float32)
+    odds: NDArray[np.float32] = (logits[:, :, target] - rest).astype(np.float32)
+    return odds
 
 
 def settings_of(case: Case) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def read_part(study: Study, part: Part) -> dict[str, Any] | None:
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content["masks"]  # noqa: B018  # a KeyError says that this is something else
+        content["masks"]  # a KeyError says that this is something else
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(
             f"expected a part of a study in {path}, got something else; delete it and run again"

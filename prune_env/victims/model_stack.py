@@ -23,7 +23,6 @@ from transformers import PreTrainedModel
 
 from prune_env.engine.architecture import Architecture, describe
 from prune_env.engine.masking import apply_mask
-from prune_env.engine.tokens import TokenizedSplit
 from prune_env.types import HeadMasks, check_masks
 from prune_env.victims.dropout_pool import NO_DROPOUT, Drop
 
@@ -115,7 +114,7 @@ class ModelStack:
 
     def model(self, copy_number: int) -> PreTrainedModel:
         """Returns one copy as a model of its own, in eval mode, its mask applied."""
-        model = copy.deepcopy(self._model).eval()
+        model: PreTrainedModel = copy.deepcopy(self._model).eval()
         with torch.no_grad():
             for name, part in _parts(describe(model)).items():
                 found, (layer, _, role) = self._exported[name][copy_number], name.partition(".")
@@ -241,4 +240,5 @@ def _fused(name: str, part: Tensor) -> tuple[str, Tensor] | None:
 
 def _by_head(part: Tensor, role: str, heads: int) -> Tensor:
     """Views a weight with the heads on an axis of their own, (heads, size, ...) or (hidden, heads, size)."""
-    return part.unflatten(_AXES[role], (heads, -1))
+    view: Tensor = part.unflatten(_AXES[role], (heads, -1))
+    return view

@@ -1,0 +1,235 @@
+"""The mask study: which masks, what is known of them, what fine-tuning makes of them, and what a table must hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.baselines.study.beforehand import mask_returns
+from prune_env.baselines.study.ground_truth import carriers_pruned, mask_auc, mask_aucs, metric_auc
+from prune_env.baselines.study.masks import chunks, study_masks
+from prune_env.baselines.study.outcomes import Case, fine_tune, judge_stack
+from prune_env.baselines.study.report import markdown
+from prune_env.baselines.study.run import Part, Study, parts, read_part, run
+from prune_env.baselines.study.table import COLUMNS, expected_return, read_table, read_tables, ship
+from prune_env.engine.table import TableEvaluator
+from prune_env.errors import ConfigError, RecordError
+from prune_env.types import full_mask, mask_to_text
+from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.judge import judge
+from prune_env.victims.store import open_victim
+from prune_env.victims.task import build_task
+from tests.victims_factory import TINY, world
+
+
+def test_masks_are_distinct_valid_and_spread_over_sizes() -> None:
+    masks = study_masks(512, 4, 4)
+    sizes = masks.sum((1, 2))
+    assert masks.shape == (512, 4, 4) and masks.any(2).all()
+    assert len({mask.tobytes() for mask in masks}) == 512
+    counts = np.bincount(sizes, minlength=17)
+    # One full mask, all sixteen that lack one head, and the other 495 in eleven equal parts.
+    assert counts[16] == 1 and counts[15] == 16
+    assert counts[:4].sum() == 0 and counts[4:15].min() >= 44 and counts[4:15].max() <= 46
+    assert np.array_equal(masks, study_masks(512, 4, 4))
+    assert not np.array_equal(masks, study_masks(512, 4, 4, seed=1))
+
+
+def test_a_small_model_gives_all_masks_it_has_and_no_more() -> None:
+    assert len(study_masks(9, 2, 2)) == 9
+    with pytest.raises(ConfigError, match="1 to 9 masks, got 10"):
+        study_masks(10, 2, 2)
+
+
+def test_chunks_hold_every_mask_once_and_are_narrow() -> None:
+    masks = study_masks(512, 4, 4)
+    grouped = chunks(masks, 8)
+    assert sorted(place for group in grouped for place in group) == list(range(512))
+    widths = [masks[group].sum(2).max(0).sum() for group in grouped]
+    # Unsorted, eight masks would nearly always need all sixteen places.
+    assert np.mean(widths) < masks.sum((1, 2)).mean() + 2
+    assert grouped != chunks(masks, 8, seed=1)
+
+
+CARRIERS = np.array([[True, False], [False, False]])
+
+
+@pytest.mark.parametrize(
+    ("importance", "expected"),
+    [([[0, 1], [2, 3]], 1.0), ([[9, 1], [2, 3]], 0.0), ([[1.5, 1], [2, 3]], 2 / 3), ([[1, 1], [1, 1]], 0.5)],
+)
+def test_a_metric_is_right_when_the_carrier_goes_first(importance: list[list[float]], expected: float) -> None:
+    assert metric_auc(np.array(importance, dtype=np.float32), CARRIERS) == pytest.approx(expected)
+
+
+def test_a_mask_is_right_when_it_prunes_the_carriers_alone() -> None:
+    masks = np.array([[[False, True], [True, True]], [[True, True], [True, True]], [[True, False], [True, False]]])
+    # Pruned: the carrier alone; nothing; two of three others.
+    assert mask_aucs(masks, CARRIERS) == pytest.approx([1.0, 0.5, 0.5 - 1 / 3])
+    assert carriers_pruned(masks, CARRIERS).tolist() == [1, 0, 0]
+
+
+def test_a_ground_truth_of_no_or_all_heads_is_refused() -> None:
+    for carriers in (np.zeros((2, 2), dtype=bool), np.ones((2, 2), dtype=bool), np.ones((1, 2), dtype=bool)):
+        with pytest.raises(ConfigError, match="only routed victims"):
+            mask_auc(full_mask(2, 2), carriers)
+
+
+def test_returns_are_the_pruned_fraction_or_the_cost_of_missing_the_threshold() -> None:
+    masks = study_masks(9, 2, 2)
+    # 100 sentences; every pruned head costs 10: two points under the full mask's 90 are allowed, so one head is not.
+    counts = np.array([[[70, 80], [80, 90]]])
+    evaluator = TableEvaluator.from_evaluator(_Heads())
+    threshold, returns = mask_returns(evaluator, {"flat": np.zeros((2, 2), dtype=np.float32)}, masks, 0.1)
+    assert counts.shape == (1, 2, 2) and threshold == pytest.approx(0.8)
+    expected = {4: 0.0, 3: 0.25, 2: -(0.25 + 0.1)}
+    assert returns == pytest.approx([expected[int(mask.sum())] for mask in masks])
+    for mask, found in zip(masks, returns, strict=True):
+        accuracy = 0.5 + mask.sum() / 10
+        assert expected_return(mask, accuracy, threshold) == pytest.approx(found)
+
+
+class _Heads:
+    """50 of 100 sentences right, and ten more for each head kept."""
+
+    layers, heads, sentences = 2, 2, 100
+
+    def accuracy(self, masks: np.ndarray) -> np.ndarray:
+        rates: np.ndarray = 0.5 + masks.sum((1, 2)) / 10
+        return rates
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two seeds of a tiny victim with random weights: nine masks in chunks of four."""
+    return Study((world().victim("alpha"),), (11, 12), 9, tmp_path_factory.mktemp("study"), chunk=4)
+
+
+@pytest.fixture(scope="module")
+def finished(study: Study) -> Study:
+    """The study, run: once interrupted, then to the end."""
+    from prune_env.baselines.study import outcomes
+
+    def case(victim: str, seed: int) -> Case:
+        opened = open_victim(victim)
+        return Case(opened, open_diagnosis(opened), build_task(opened.suspect, TINY, seed, world().data))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prune_env.baselines.study.run.open_case", case)
+        seen: list[str] = []
+
+        def stop(label: str, done: int, total: int) -> None:
+            seen.append(label)
+            if done == 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(study, 1, stop)
+        run(study, 1, lambda label, done, total: seen.append(f"{label} ({done}/{total})"))
+    assert outcomes is not None
+    assert seen == [
+        "0 parts found",
+        "alpha, seed 11, beforehand",
+        "alpha, seed 11, chunk 1",
+        "alpha, seed 11, chunk 2",
+        "3 parts found (3/8)",
+        "alpha, seed 11, chunk 3 (4/8)",
+        "alpha, seed 12, beforehand (5/8)",
+        "alpha, seed 12, chunk 1 (6/8)",
+        "alpha, seed 12, chunk 2 (7/8)",
+        "alpha, seed 12, chunk 3 (8/8)",
+    ]
+    return study
+
+
+def test_the_work_goes_seed_by_seed_then_victim_by_victim() -> None:
+    study = Study(("a", "b"), (11, 12), 3, Path("out"), chunk=2)
+    files = [part.file for part in parts(study)]
+    assert files[:6] == [
+        f"{name}-s11/{part}.json" for name in "ab" for part in ("beforehand", "chunk-000", "chunk-001")
+    ]
+    assert [name.partition("/")[0] for name in files[6::3]] == ["a-s12", "b-s12"]
+    with pytest.raises(ConfigError, match="at least one mask"):
+        Study((), (11,), 3, Path("out"))
+
+
+def test_a_stack_is_judged_as_each_of_its_models() -> None:
+    victim = open_victim(world().victim("alpha"))
+    case = Case(victim, open_diagnosis(victim), build_task(victim.suspect, TINY, 11, world().data))
+    masks = study_masks(4, 2, 2)
+    stack, _ = fine_tune(case, masks, "test")
+    for number, found in enumerate(judge_stack(stack, case)):
+        model = stack.model(number)
+        expected = judge(model, case.task.tokenizer(model), case.diagnosis, TINY.training.max_length)
+        assert (found.acc, found.lfr) == (expected.acc, expected.lfr)
+        assert found.auc == pytest.approx(expected.auc, abs=2e-3)
+
+
+def test_a_table_holds_what_the_parts_hold(finished: Study, tmp_path: Path) -> None:
+    assert [path.name for path in ship(finished, tmp_path)] == ["alpha.csv", "alpha.json"]
+    (table,) = read_tables(tmp_path)
+    assert table.victim == "alpha" and sorted(table.rows) == [11, 12] and table.carriers is None
+    assert all(len(rows.masks) == 9 for rows in table.rows.values())
+    part = read_part(finished, Part(finished.victims[0], 12, 1))
+    assert part is not None
+    rows = table.rows[12]
+    texts = [mask_to_text(mask) for mask in rows.masks]
+    for mask, outcome in zip(part["masks"], part["outcomes"], strict=True):
+        for name, value in outcome.items():
+            assert rows.values[name][texts.index(mask)] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        ("lfr", "0.123456", "no count of"),
+        ("auc", "1.5", "no rate"),
+        ("acc", "nan", "no rate"),
+        ("return", "0.9", "the default reward gives"),
+        ("mask", "00/11", "keep at least one head"),
+        ("seed", "99", "does not know"),
+    ],
+)
+def test_a_changed_table_is_refused(finished: Study, tmp_path: Path, column: str, value: str, complaint: str) -> None:
+    path, _ = ship(finished, tmp_path)
+    lines = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
+    lines[3][COLUMNS.index(column)] = value
+    path.write_text("\n".join(map(",".join, lines)) + "\n", encoding="utf-8")
+    with pytest.raises(Exception, match=complaint):
+        read_table(path)
+
+
+def test_a_missing_or_foreign_table_is_refused(finished: Study, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="found none; ship them first"):
+        read_tables(tmp_path)
+    path, _ = ship(finished, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + text.splitlines()[1] + "\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="a mask comes twice"):
+        read_table(path)
+    path.write_text("a,b\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="expected the columns"):
+        read_table(path)
+    with pytest.raises(RecordError, match="found none; run it first"):
+        ship(Study(("alpha",), (1,), 9, tmp_path / "nothing"), tmp_path)
+
+
+def test_a_foreign_part_is_refused(tmp_path: Path) -> None:
+    study = Study(("alpha",), (11,), 9, tmp_path)
+    part = Part("alpha", 11, 0)
+    assert read_part(study, part) is None
+    (tmp_path / "alpha-s11").mkdir()
+    (tmp_path / part.file).write_text(json.dumps({"other": 1}), encoding="utf-8")
+    with pytest.raises(RecordError, match="delete it and run again"):
+        read_part(study, part)
+
+
+def test_the_page_names_every_number_with_its_count(finished: Study, tmp_path: Path) -> None:
+    ship(finished, tmp_path)
+    page = markdown(read_tables(tmp_path))
+    assert "## alpha: 9 masks, 1 victim, defender's seeds 11, 12" in page
+    assert "return (default reward)" in page and "LFR of another defender's seed" in page
+    assert "heads that carry the backdoor" not in page, "random victims have no carriers"
