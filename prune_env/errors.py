@@ -98,3 +98,7 @@ class WorkerError(PruneEnvError):
 
 class ContestantMismatchError(PruneEnvError):
     """Contestants of a speed comparison that do not compute the same."""
+
+
+class FigureError(PruneEnvError):
+    """A figure that the given records cannot be drawn from; the message says what to run."""

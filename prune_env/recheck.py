@@ -16,7 +16,7 @@ from prune_env.defense import NO_CONSTRAINT, members_of, purify, training_for
 from prune_env.errors import RecordError
 from prune_env.methods import get_method
 from prune_env.records import Record, bits_from_text, cell_key
-from prune_env.recovery import Reference, settings_of
+from prune_env.recovery import Purified, Reference, settings_of
 from prune_env.scoring import Scoring
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import Diagnosis
@@ -109,6 +109,45 @@ def searched(record: Record, scoring: Scoring) -> Iterator[Check]:
         yield Check("threshold", record.threshold, None if threshold == NO_CONSTRAINT else threshold)
 
 
+def purified_again(record: Record, task: Task, device: str = "cpu", reference: Reference | None = None) -> Purified:
+    """Makes a record's purified model again, with its mask and settings; the same bits on the machine that made it.
+
+    Args:
+        record: A victim's or a twin's.
+        task: The defender's.
+        device: Where to fine-tune.
+        reference: Loads the clean encoder, for methods that are allowed one.
+
+    Raises:
+        RecordError: The method recovers otherwise than it did when the record was made.
+    """
+    method = get_method(record.method)
+    recovery = None if method.recovery is None else settings_of(method.recovery)
+    if record.config.get("recovery") != recovery:
+        raise RecordError(
+            f"expected {record.method} to recover with {record.config.get('recovery')}, this version has {recovery}; "
+            "replay without --refit, or with the version that made the record"
+        )
+    return purify(
+        task,
+        mask_from_text(record.mask),
+        _training(record, task, device),
+        recovery=method.recovery,
+        device=device,
+        members=members_of(method, record.trace),
+        reference=reference if method.regime == "reference" else None,
+    )
+
+
+def _training(record: Record, task: Task, device: str) -> TrainingConfig:
+    settings = record.config["training"]
+    training = training_for(task.protocol.training, settings["learning_rate"])
+    if asdict(training.resolved(device)) == settings:
+        return training
+    # Made where "auto" meant another arithmetic: what was done there is what is done again.
+    return TrainingConfig(**settings)
+
+
 def refit(
     record: Record, task: Task, diagnosis: Diagnosis, device: str = "cpu", reference: Reference | None = None
 ) -> list[Check]:
@@ -117,32 +156,12 @@ def refit(
     Raises:
         RecordError: The method recovers otherwise than it did when the record was made.
     """
-    settings = record.config["training"]
-    training = training_for(task.protocol.training, settings["learning_rate"])
-    if asdict(training.resolved(device)) != settings:
-        # Made where "auto" meant another arithmetic: what was done there is what is done again.
-        training = TrainingConfig(**settings)
-    method = get_method(record.method)
-    recovery = None if method.recovery is None else settings_of(method.recovery)
-    if record.config.get("recovery") != recovery:
-        raise RecordError(
-            f"expected {record.method} to recover with {record.config.get('recovery')}, this version has {recovery}; "
-            "replay without --refit, or with the version that made the record"
-        )
-    purified = purify(
-        task,
-        mask_from_text(record.mask),
-        training,
-        recovery=method.recovery,
-        device=device,
-        members=members_of(method, record.trace),
-        reference=reference if method.regime == "reference" else None,
-    )
-    found = judge(purified.models, purified.tokenizer, diagnosis, training.max_length, device)
+    purified, length = purified_again(record, task, device, reference), _training(record, task, device).max_length
+    found = judge(purified.models, purified.tokenizer, diagnosis, length, device)
     values = zip(REFITTED, (record.acc, record.lfr, record.auc), (found.acc, found.lfr, found.auc), strict=True)
     checks = [Check(f"{name} after fine-tuning again", recorded, value) for name, recorded, value in values]
     if record.final_certify_accuracy is not None:
-        certified = voted_accuracy(purified.models, purified.tokenizer, task.certify, training.max_length, device)
+        certified = voted_accuracy(purified.models, purified.tokenizer, task.certify, length, device)
         checks.append(Check("certify after fine-tuning again", record.final_certify_accuracy, certified))
     if record.recovery_sentences is not None:
         checks.append(

@@ -1,0 +1,180 @@
+"""What pruning itself removes: LFR of the masked scoring model along each method's path, and after fine-tuning.
+
+The masked LFR is measured on the judge's triggered validation sentences: a diagnosis no defender can make, and no
+method but the oracle saw. The end of a path is the purified model of the record, measured on the test sentences.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
+from prune_env.baselines.figures.matching import Pair, one_constraint, one_rate, pairs, repetitions
+from prune_env.baselines.figures.models import masked_lfr, scene_of, victims_at_hand
+from prune_env.baselines.figures.style import FLOOR_COLOR, light_grid, look, new_figure, order, side_labels
+from prune_env.baselines.summary import heads_kept_of, members_in, rate_text
+from prune_env.errors import FigureError
+from prune_env.types import full_mask, mask_from_text, mask_to_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS_PER_ROW = 2
+
+
+@dataclass(frozen=True)
+class Path:
+    """One record's way from every head to its mask.
+
+    Attributes:
+        pair: The record and its floor.
+        heads_kept: After each step, all heads first.
+        masked: LFR of the masked scoring model there; empty where the model is not at hand or nothing was pruned.
+    """
+
+    pair: Pair
+    heads_kept: tuple[int, ...]
+    masked: tuple[float, ...]
+
+
+def masks_along(pair: Pair) -> list[str]:
+    """Returns the masks a search held, every head first, none twice; [] of an ensemble, whose episodes are no path."""
+    record = pair.record
+    if members_in(record) or not record.trace:
+        return []
+    full = mask_to_text(full_mask(*mask_from_text(record.mask).shape))
+    return list(dict.fromkeys([full, *(step["mask"] for step in record.trace)]))
+
+
+def draw(request: Request) -> list[Picture]:
+    """Draws one picture, a panel a family."""
+    victims = victims_at_hand(request)
+    found, rate = one_rate(pairs(request.records), request.learning_rate)
+    kept, left_out = one_constraint([pair for pair in found if pair.record.victim_sha256 in victims])
+    asked: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for pair in kept:
+        scene = scene_of(pair.record, victims)
+        if scene is not None:
+            asked[scene.key].update(masks_along(pair))
+    panels: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for pair in kept:
+        scene = scene_of(pair.record, victims)
+        if scene is not None:
+            rates = masked_lfr(scene, request, asked[scene.key]) if asked[scene.key] else {}
+            masks = masks_along(pair)
+            sizes = tuple(mask.count("1") for mask in masks)
+            panels[pair.family, pair.record.protocol].append(Path(pair, sizes, tuple(rates[mask] for mask in masks)))
+    if not any(path.masked for paths in panels.values() for path in paths):
+        raise FigureError("no record has a search to follow; run prune-env bench --methods ft,gradient --out RUN")
+    return [_picture(dict(sorted(panels.items())), rate, left_out)]
+
+
+def _picture(panels: dict[tuple[str, str], list[Path]], rate: float, left_out: str) -> Picture:
+    columns = min(PANELS_PER_ROW, len(panels))
+    rows = -(-len(panels) // columns)
+    counts = "; ".join(f"{family} {repetitions(path.pair for path in paths)}" for (family, _), paths in panels.items())
+    caption = (
+        "Lines: LFR of the masked scoring model after each step, before the final fine-tuning (oracle, diagnosis: "
+        "triggered validation sentences). Marks: LFR of the purified model on the test sentences, fine-tuned at "
+        f"{rate_text(rate)} (fth: its own rate), joined to its path by a dotted line. Dotted grey: mean matched floor. "
+        f"One line and mark a record, no intervals: {counts}. {left_out}"
+    ).strip()
+    figure = new_figure(rows * 3.9, "What masks do, and what fine-tuning does after them", caption)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, (panel, paths) in zip(grid.flat, panels.items(), strict=False):
+        _panel(axes, f"{panel[0]}, {panel[1]}", paths)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    figure.draw_without_rendering()
+    for axes, paths in zip(grid.flat, panels.values(), strict=False):
+        _label(axes, paths)
+    return Picture(
+        name="path",
+        title="LFR against heads kept, masked only and after fine-tuning",
+        figure=figure,
+        columns=("victim", "protocol", "method", "seed", "stage", "step", "heads_kept", "lfr"),
+        rows=[row for paths in panels.values() for path in paths for row in _rows(path)],
+        says=tuple(_says(panel, paths) for panel, paths in panels.items()),
+        caption=caption,
+    )
+
+
+def _panel(axes: Axes, title: str, paths: Sequence[Path]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for path in paths:
+        style = look(path.pair.record.method)
+        end = _end(path)
+        if path.masked:
+            masked = [100 * rate for rate in path.masked]
+            axes.plot(path.heads_kept, masked, "-", color=style.color, linewidth=1.2, marker=".", markersize=3)
+            axes.plot([path.heads_kept[-1], end[0]], [masked[-1], end[1]], ":", color=style.color, linewidth=0.9)
+        axes.plot(*end, style.marker, color=style.color, markersize=6)
+    floors = _floors(paths)
+    if floors:
+        axes.axhline(sum(floors) / len(floors), color=FLOOR_COLOR, linewidth=1.1, linestyle=":")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    heads = max(mask_from_text(path.pair.record.mask).size for path in paths)
+    light_grid(axes)
+    axes.set_xlim(heads * 1.03, 0)
+    axes.set_ylim(0, 105)
+    axes.set_title(title)
+    axes.set_xlabel("heads kept (fewer to the right)")
+    axes.set_ylabel("LFR (%)")
+    axes.yaxis.set_tick_params(labelleft=True)
+
+
+def _label(axes: Axes, paths: Sequence[Path]) -> None:
+    """Names each method at its mean end."""
+    ends: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for path in paths:
+        ends[path.pair.record.method].append(_end(path))
+    names = order(list(ends))
+    means = {name: [sum(one) / len(one) for one in zip(*ends[name], strict=True)] for name in names}
+    labels = [(means[name][0], means[name][1], name, look(name).color) for name in names]
+    floors = _floors(paths)
+    if floors:
+        labels.append((0.0, sum(floors) / len(floors), "floor", FLOOR_COLOR))
+    side_labels(axes, labels)
+
+
+def _floors(paths: Sequence[Path]) -> list[float]:
+    return [100 * path.pair.twin.lfr for path in paths if path.pair.twin is not None]
+
+
+def _end(path: Path) -> tuple[float, float]:
+    return heads_kept_of(path.pair.record), 100 * path.pair.record.lfr
+
+
+def _rows(path: Path) -> list[tuple[Cell, ...]]:
+    record = path.pair.record
+    identity = (record.victim, record.protocol, record.method, record.seed)
+    steps = zip(path.heads_kept, path.masked, strict=True)
+    masked: list[tuple[Cell, ...]] = [(*identity, "masked", step, *values) for step, values in enumerate(steps)]
+    return [*masked, (*identity, "fine-tuned", None, heads_kept_of(record), record.lfr)]
+
+
+def _says(panel: tuple[str, str], paths: Sequence[Path]) -> str:
+    walked = [path for path in paths if len(path.masked) > 1]
+    if not walked:
+        return f"On {panel[0]} no search pruned a head."
+    full = sum(path.masked[0] for path in walked) / len(walked)
+    by_method: dict[str, list[Path]] = defaultdict(list)
+    for path in walked:
+        by_method[path.pair.record.method].append(path)
+    parts = []
+    for method in order(list(by_method)):
+        group = by_method[method]
+        masked = sum(path.masked[-1] for path in group) / len(group)
+        after = sum(path.pair.record.lfr for path in group) / len(group)
+        parts.append(f"{method} {100 * masked:.0f} then {100 * after:.0f}")
+    return (
+        f"On {panel[0]} the scoring model with every head flips {100 * full:.0f} % (validation); at the end of each "
+        f"path, masked only (validation) then fine-tuned (test): {'; '.join(parts)}."
+    )
+
+
+PATH = Drawing("path", "LFR against heads kept along each method's path, masked only and after fine-tuning", draw)

@@ -1,0 +1,168 @@
+"""How little clean data is enough: points above the floor and ACC against the number of clean training sentences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
+from prune_env.baselines.figures.intervals import above_floor, acc, note
+from prune_env.baselines.figures.matching import Pair, one_constraint, one_rate, pairs, repetitions
+from prune_env.baselines.figures.style import INK, light_grid, look, new_figure, order, side_labels
+from prune_env.baselines.summary import rate_text
+from prune_env.errors import FigureError
+from prune_env.metrics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ALL = {"phrases": 60_570, "sentences": 6_920}
+"""Training sentences of protocols that take all: about, since each defender holds out others."""
+
+COMMANDS = tuple(
+    f"prune-env bench --victim DIR --data data --protocol {name} --methods ft,random-third,restart --out runs/scarcity"
+    for name in ("phrases-200", "phrases-2000", "phrases-15k")
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method with so many clean sentences.
+
+    Attributes:
+        method: Registered name.
+        sentences: Clean training sentences.
+        found: Its records.
+        points: Above the matched floor, as a rate.
+        acc: Clean test accuracy.
+    """
+
+    method: str
+    sentences: int
+    found: list[Pair]
+    points: Interval
+    acc: Interval
+
+
+def draw(request: Request) -> list[Picture]:
+    """Draws one picture: above points above the floor, below ACC; a column a family."""
+    every = [pair for pair in pairs(request.records) if pair.twin is not None and sentences_of(pair) is not None]
+    found, rate = one_rate(every, request.learning_rate) if every else ([], 0.0)
+    kept, left_out = one_constraint(found)
+    groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in kept:
+        groups[pair.family, pair.record.config["protocol"]["source"]].append(pair)
+    families = {family: points(group) for family, group in sorted(groups.items())}
+    families = {family: found for family, found in families.items() if len({one.sentences for one in found}) > 1}
+    if not families:
+        raise FigureError(
+            "no family was defended with several amounts of clean data; run, with one --out, "
+            f"{COMMANDS[0]}, and the same with --protocol phrases-2000 and phrases-15k"
+        )
+    return [_picture(families, rate, left_out)]
+
+
+def sentences_of(pair: Pair) -> int | None:
+    """Returns how many clean sentences a defender trained on; None where the record does not say."""
+    protocol = pair.record.config["protocol"]
+    size = protocol.get("train_size") or ALL.get(str(protocol.get("source")))
+    return None if size is None else int(size)
+
+
+def points(found: Sequence[Pair]) -> list[Point]:
+    """Returns a point for each method and amount, by method, few sentences first."""
+    groups: dict[tuple[str, int], list[Pair]] = defaultdict(list)
+    for pair in found:
+        groups[pair.record.method, sentences_of(pair) or 0].append(pair)
+    places = {method: place for place, method in enumerate(order([method for method, _ in groups]))}
+    ranked = sorted(groups, key=lambda one: (places[one[0]], one[1]))
+    return [Point(*key, groups[key], above_floor(groups[key]), acc(groups[key])) for key in ranked]
+
+
+def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out: str) -> Picture:
+    every = [point for found in families.values() for point in found]
+    counts = "; ".join(
+        f"{family} {repetitions(pair for point in found for pair in point.found)}"
+        for (family, _), found in families.items()
+    )
+    caption = (
+        f"Final fine-tuning at {rate_text(rate)}. Above: LFR minus that of the never-poisoned twin after the same (0: "
+        f"the floor). {note(point.found for point in every)} Counted: {counts}. Amounts are clean training sentences, "
+        f"logarithmic. {left_out}"
+    ).strip()
+    figure = new_figure(5.6, "What is left of the backdoor with little clean data", caption)
+    grid = figure.subplots(2, len(families), squeeze=False, sharey="row", sharex="col")
+    for column, (family, found) in enumerate(families.items()):
+        _lines(grid[0, column], found, "points")
+        _lines(grid[1, column], found, "acc")
+        grid[0, column].axhline(0, color=INK, linewidth=1)
+        grid[0, column].set_title(f"{family[0]}, {family[1]}")
+        grid[1, column].set_xlabel("clean training sentences")
+    grid[0, 0].set_ylabel("points above the matched floor")
+    grid[1, 0].set_ylabel("ACC (%)")
+    figure.draw_without_rendering()
+    for column, found in enumerate(families.values()):
+        for row, name in enumerate(("points", "acc")):
+            _label(grid[row, column], found, name)
+    return Picture(
+        name="scarcity",
+        title="Points above the floor and ACC against the amount of clean data",
+        figure=figure,
+        columns=(
+            "family", "source", "method", "sentences", "records", "above_floor", "low", "high", "acc", "acc_low",
+            "acc_high",
+        ),
+        rows=[_row(family, point) for family, found in families.items() for point in found],
+        says=tuple(_says(family, found) for family, found in families.items()),
+        caption=caption,
+    )  # fmt: skip
+
+
+def _by_method(found: Sequence[Point]) -> dict[str, list[Point]]:
+    lines: dict[str, list[Point]] = defaultdict(list)
+    for point in found:
+        lines[point.method].append(point)
+    return lines
+
+
+def _lines(axes: Axes, found: Sequence[Point], name: str) -> None:
+    sizes = sorted({point.sentences for point in found})
+    for number, (method, line) in enumerate(_by_method(found).items()):
+        style = look(method)
+        # A few per cent apart, so that bars at one amount stay apart.
+        places = [point.sentences * 1.03**number for point in line]
+        values: list[Interval] = [getattr(point, name) for point in line]
+        axes.plot(places, [100 * value.value for value in values], "-", color=style.color, marker=style.marker)
+        for place, value in zip(places, values, strict=True):
+            axes.plot([place, place], [100 * value.low, 100 * value.high], color=style.color, linewidth=0.9, alpha=0.7)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    light_grid(axes)
+
+
+def _label(axes: Axes, found: Sequence[Point], name: str) -> None:
+    ends = [(method, line[-1]) for method, line in _by_method(found).items()]
+    side_labels(axes, [(e.sentences, 100 * getattr(e, name).value, method, look(method).color) for method, e in ends])
+
+
+def _row(family: tuple[str, str], point: Point) -> tuple[Cell, ...]:
+    above, clean = point.points, point.acc
+    identity = (*family, point.method, point.sentences, len(point.found))
+    return (*identity, above.value, above.low, above.high, clean.value, clean.low, clean.high)
+
+
+def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
+    parts = []
+    for method, line in _by_method(found).items():
+        first, last = line[0], line[-1]
+        parts.append(
+            f"{method} {100 * first.points.value:.1f} points at {first.sentences:,} and {100 * last.points.value:.1f} "
+            f"at {last.sentences:,} (ACC {100 * first.acc.value:.1f} and {100 * last.acc.value:.1f})"
+        )
+    return f"On {family[0]} above the floor: {'; '.join(parts)}."
+
+
+SCARCITY = Drawing("scarcity", "points above the floor and ACC against the number of clean sentences", draw)

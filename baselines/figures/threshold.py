@@ -1,0 +1,283 @@
+"""The paper's Figure 2b: what the accuracy threshold costs and buys, tau from .95 to .85, beside the matched floor.
+
+A threshold is feasible where the model with all its heads reaches it; above that, no head may go, and the method is
+fine-tuning alone. Those points are drawn hollow: they say nothing about pruning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
+from prune_env.baselines.figures.intervals import acc, floor, lfr, note
+from prune_env.baselines.figures.matching import Pair, masks_of, one_rate, pairs, repetitions, threshold_of
+from prune_env.baselines.figures.style import FLOOR_COLOR, light_grid, look, new_figure, order, side_labels
+from prune_env.baselines.summary import REFERENCE, rate_text
+from prune_env.errors import FigureError
+from prune_env.metrics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GRID = (0.95, 0.93, 0.91, 0.89, 0.87, 0.85)
+"""Thresholds of the paper's figure. The embedded victims' full masks reach about .94: .95 is out of reach there, and
+little happens below .89; MiniLM's reach about .89, and the grid's upper half is out of reach."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one threshold.
+
+    Attributes:
+        method: Registered name.
+        threshold: Accuracy held on `search`; None of a method without a search under a threshold.
+        found: Its records.
+        acc: Clean test accuracy after fine-tuning.
+        lfr: Label flip rate after fine-tuning.
+        floor: The twins' after the same; None without twins.
+        feasible: Share of the records whose full mask reaches the threshold.
+        heads_kept: Mean number.
+    """
+
+    method: str
+    threshold: float | None
+    found: list[Pair]
+    acc: Interval
+    lfr: Interval
+    floor: Interval | None
+    feasible: float
+    heads_kept: float
+
+
+def commands(victims: Sequence[str], methods: Sequence[str] = ("gradient", "layer-wise", "bayesian")) -> list[str]:
+    """Returns the bench commands that make the records: thresholds are part of a record's key and share one folder."""
+    names = ",".join(dict.fromkeys((REFERENCE, *methods, "random-third")))
+    return [
+        f"prune-env bench --victim {' '.join(victims)} --methods {names} --threshold {tau:g} --out runs/threshold"
+        for tau in GRID
+    ]
+
+
+def feasible(pair: Pair) -> bool:
+    """Whether the full mask met the threshold: if not, the search ends where it starts, below the threshold."""
+    record = pair.record
+    return record.threshold is None or record.search_accuracy >= record.threshold
+
+
+def draw(request: Request) -> list[Picture]:
+    """Draws one picture: above LFR against tau, below LFR against ACC; a column a family."""
+    found, rate = one_rate(pairs(request.records), request.learning_rate)
+    families: dict[tuple[str, str], list[Point]] = {}
+    for family, group in _by_family(found).items():
+        every = points(group)
+        if len({point.threshold for point in every if point.threshold is not None}) > 1:
+            families[family] = every
+    if not families:
+        raise FigureError(
+            "no method was run under several thresholds; run one command a threshold, with one --out: "
+            f"{commands(['tiny-syntactic', 'tiny-style'])[0]}, then --threshold {', '.join(f'{t:g}' for t in GRID[1:])}"
+        )
+    return [_picture(families, rate)]
+
+
+def _by_family(found: Sequence[Pair]) -> dict[tuple[str, str], list[Pair]]:
+    groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in found:
+        groups[pair.family, pair.record.protocol].append(pair)
+    return dict(sorted(groups.items()))
+
+
+def points(found: Sequence[Pair]) -> list[Point]:
+    """Returns a point for each method and threshold that has several, and for fine-tuning alone and a random third."""
+    groups: dict[tuple[str, float | None], list[Pair]] = defaultdict(list)
+    for pair in found:
+        groups[pair.record.method, threshold_of(pair.record)].append(pair)
+    taus: dict[str, set[float]] = defaultdict(set)
+    for method, tau in groups:
+        if tau is not None:
+            taus[method].add(tau)
+    free = {(REFERENCE, None), ("random-third", None)}
+    chosen = [key for key in groups if key in free or (len(taus[key[0]]) > 1 and key[1] is not None)]
+    places = {method: place for place, method in enumerate(order([method for method, _ in chosen]))}
+    return [_point(*key, groups[key]) for key in sorted(chosen, key=lambda one: (places[one[0]], -(one[1] or 0.0)))]
+
+
+def _point(method: str, tau: float | None, found: list[Pair]) -> Point:
+    kept = [masks_of(pair.record)[0].sum() for pair in found]
+    return Point(
+        method=method,
+        threshold=tau,
+        found=found,
+        acc=acc(found),
+        lfr=lfr(found),
+        floor=floor(found),
+        feasible=sum(map(feasible, found)) / len(found),
+        heads_kept=float(sum(kept)) / len(kept),
+    )
+
+
+def _picture(families: dict[tuple[str, str], list[Point]], rate: float) -> Picture:
+    every = [point for found in families.values() for point in found]
+    counts = "; ".join(
+        f"{family} {repetitions([pair for point in found for pair in point.found])}"
+        for (family, _), found in families.items()
+    )
+    caption = (
+        f"Final fine-tuning at {rate_text(rate)}. {note(point.found for point in every)} Counted: {counts}. Hollow: "
+        "the model with every head misses tau, so nothing may be pruned and the point is fine-tuning alone. Dotted: "
+        "matched floor, the never-poisoned twin after the same method and tau (below: their mean). Dashed above, "
+        "star below: methods without a tau."
+    )
+    figure = new_figure(6.0, "What the accuracy threshold tau buys", caption)
+    grid = figure.subplots(2, len(families), squeeze=False, sharey="all")
+    for column, (family, found) in enumerate(families.items()):
+        _against_tau(grid[0, column], f"{family[0]}, {family[1]}", found)
+        _against_acc(grid[1, column], found)
+    figure.draw_without_rendering()
+    for column, found in enumerate(families.values()):
+        _label_lines(grid[0, column], found)
+        _label_results(grid[1, column], found)
+    for row in range(2):
+        grid[row, 0].set_ylabel("LFR after fine-tuning (%)")
+    return Picture(
+        name="threshold",
+        title="LFR against the accuracy threshold tau, and against ACC",
+        figure=figure,
+        columns=(
+            "family", "protocol", "method", "threshold", "records", "feasible", "heads_kept", "acc", "acc_low",
+            "acc_high", "lfr", "lfr_low", "lfr_high", "floor",
+        ),
+        rows=[_row(family, point) for family, found in families.items() for point in found],
+        says=tuple(_says(family, found) for family, found in families.items()),
+        caption=caption,
+    )  # fmt: skip
+
+
+def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
+    lines: dict[str, list[Point]] = defaultdict(list)
+    for point in found:
+        if point.threshold is not None:
+            lines[point.method].append(point)
+    return lines
+
+
+def _against_tau(axes: Axes, title: str, found: list[Point]) -> None:
+    for method, line in _lines(found).items():
+        taus = [point.threshold or 0.0 for point in line]
+        _draw_line(axes, method, taus, line)
+        floors = [(tau, 100 * point.floor.value) for tau, point in zip(taus, line, strict=True) if point.floor]
+        if floors:
+            axes.plot(*zip(*floors, strict=True), ":", color=look(method).color, linewidth=1.1)
+    every = sorted({point.threshold for point in found if point.threshold is not None})
+    for point in found:
+        if point.threshold is None:
+            color = look(point.method).color
+            axes.plot([every[-1], every[0]], [100 * point.lfr.value] * 2, "--", color=color, linewidth=0.9, zorder=1)
+    light_grid(axes)
+    axes.set_xticks(every, [_short(tau) for tau in every])
+    axes.set_xlim(every[-1] + 0.006, every[0] - 0.006)
+    axes.set_ylim(0, 105)
+    axes.set_title(title)
+    axes.set_xlabel("tau: accuracy held on search (stricter to the left)")
+
+
+def _draw_line(axes: Axes, method: str, places: Sequence[Any], line: Sequence[Point]) -> None:
+    style = look(method)
+    axes.plot(places, [100 * point.lfr.value for point in line], "-", color=style.color, linewidth=1.3)
+    for place, point in zip(places, line, strict=True):
+        value = point.lfr
+        axes.plot([place, place], [100 * value.low, 100 * value.high], color=style.color, linewidth=0.9, alpha=0.7)
+        fill = style.color if point.feasible == 1.0 else "white"
+        axes.plot(place, 100 * value.value, style.marker, color=style.color, markerfacecolor=fill)
+
+
+def _label_lines(axes: Axes, found: Sequence[Point]) -> None:
+    """Names each line where it ends, at the loosest tau."""
+    labels: list[tuple[float, float, str, str]] = []
+    for method, line in _lines(found).items():
+        labels.append((line[-1].threshold or 0.0, 100 * line[-1].lfr.value, method, look(method).color))
+    loosest = min(point.threshold for point in found if point.threshold is not None)
+    for point in found:
+        if point.threshold is None:
+            labels.append((loosest, 100 * point.lfr.value, point.method, look(point.method).color))
+    floors = [point.floor.value for point in found if point.floor is not None]
+    if floors:
+        labels.append((loosest, 100 * sum(floors) / len(floors), "floors", FLOOR_COLOR))
+    side_labels(axes, labels)
+
+
+def _against_acc(axes: Axes, found: list[Point]) -> None:
+    for method, line in _lines(found).items():
+        color = look(method).color
+        _draw_line(axes, method, [100 * point.acc.value for point in line], line)
+        for same in _runs(line):
+            value, height = same[0].acc, 100 * same[0].lfr.value
+            axes.plot([100 * value.low, 100 * value.high], [height, height], color=color, linewidth=0.9, alpha=0.3)
+    for point in found:
+        if point.threshold is None:
+            color = look(point.method).color
+            axes.plot(100 * point.acc.value, 100 * point.lfr.value, "*", color=color, markersize=9)
+    floors = [100 * point.floor.value for point in found if point.floor is not None]
+    if floors:
+        axes.axhline(sum(floors) / len(floors), color=FLOOR_COLOR, linewidth=1.1, linestyle=":")
+    light_grid(axes, "both")
+    axes.set_xlabel("ACC after fine-tuning (%)")
+
+
+def _runs(line: Sequence[Point]) -> list[list[Point]]:
+    """Groups neighbours with one and the same result: the same mask under several thresholds."""
+    runs: list[list[Point]] = []
+    for point in line:
+        if runs and (runs[-1][0].acc, runs[-1][0].lfr) == (point.acc, point.lfr):
+            runs[-1].append(point)
+        else:
+            runs.append([point])
+    return runs
+
+
+def _label_results(axes: Axes, found: Sequence[Point]) -> None:
+    """Names each result and the thresholds that led to it; out of reach of tau it is fine-tuning's, which is named."""
+    labels: list[tuple[float, float, str, str]] = []
+    for point in found:
+        if point.threshold is None:
+            labels.append((100 * point.acc.value, 100 * point.lfr.value, point.method, look(point.method).color))
+    for method, line in _lines(found).items():
+        for same in _runs([point for point in line if point.feasible > 0.0]):
+            taus = " to ".join(dict.fromkeys(_short(point.threshold) for point in (same[0], same[-1])))
+            where = (100 * same[0].acc.value, 100 * same[0].lfr.value)
+            labels.append((*where, f"{method} {taus}", look(method).color))
+    side_labels(axes, labels)
+
+
+def _short(tau: float | None) -> str:
+    return "" if tau is None else f"{tau:g}".lstrip("0")
+
+
+def _row(family: tuple[str, str], point: Point) -> tuple[Cell, ...]:
+    identity = (*family, point.method, point.threshold, len(point.found), point.feasible, point.heads_kept)
+    rates = (point.acc.value, point.acc.low, point.acc.high, point.lfr.value, point.lfr.low, point.lfr.high)
+    return (*identity, *rates, None if point.floor is None else point.floor.value)
+
+
+def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
+    parts = []
+    for method, line in _lines(found).items():
+        able = [point for point in line if point.feasible == 1.0]
+        if len(able) < 2:
+            parts.append(f"{method} has fewer than two feasible thresholds")
+            continue
+        first, last = able[0], able[-1]
+        parts.append(
+            f"{method} goes from LFR {100 * first.lfr.value:.1f} at tau {first.threshold:g} to "
+            f"{100 * last.lfr.value:.1f} at {last.threshold:g} (ACC {100 * first.acc.value:.1f} to "
+            f"{100 * last.acc.value:.1f}, heads kept {first.heads_kept:.0f} to {last.heads_kept:.0f})"
+        )
+    out = sorted({point.threshold for point in found if point.threshold is not None and point.feasible < 1.0})
+    reach = f" Out of reach of the model with every head: tau {', '.join(f'{tau:g}' for tau in out)}." if out else ""
+    return f"On {family[0]} {'; '.join(parts)}.{reach}"
+
+
+THRESHOLD = Drawing("threshold", "LFR against tau and against ACC, tau from .95 to .85 (the paper's 2b)", draw)
