@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from prune_env.cli.arguments import cores, numbers, split, whole
 from prune_env.cli.terminal import progress
@@ -15,11 +17,14 @@ VICTIMS = ("tiny-syntactic", "tiny-style")
 SEEDS = ("11", "12", "13")
 MASKS = "512"
 
+_Result = TypeVar("_Result")
+
 _EXAMPLES = """\
 examples:
   prune-env study --out runs/study
   prune-env study --victim tiny-style --masks 32 --seeds 11 --out runs/small
   prune-env study --out runs/study --ship tables
+  prune-env study --out runs/study --check 24
   prune-env study --report
 A second run with the same --out does only what is missing, after Ctrl-C or a crash too.
 """
@@ -35,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="folder of the finished parts")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--ship", type=Path, metavar="DIR", help="write the tables of what is finished in --out to this folder; no run")
+    add("--check", metavar="N", help="fine-tune N finished masks one by one as well, and compare; no other run")
     add("--report", action="store_true", help="print the correlations as Markdown; no run")
     add("--table", type=Path, metavar="DIR", help="folder of the tables to report on (default: those that ship)")
     add("--save", type=Path, metavar="FILE", help="also write the report to this file")
@@ -57,11 +63,23 @@ def run(args: argparse.Namespace) -> int:
         for path in ship(study, args.ship):
             print(path)  # noqa: T201
         return 0
+    if args.check is not None:
+        from prune_env.baselines.study.agreement import compare, sentence
+
+        (count,) = numbers([args.check], whole, "a number of masks", "24")
+        print(sentence(_with_progress("masks", lambda report: compare(study, count, report))))  # noqa: T201
+        return 0
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
+    _with_progress("parts", lambda report: study_run.run(study, jobs, report))
+    return 0
+
+
+def _with_progress(what: str, work: Callable[[Callable[[str, int, int], None]], _Result]) -> _Result:
+    """Shows what is done and the time to go; in a log, a line for each piece."""
     with progress() as bar:
-        shown = bar.add_task("parts", total=None)
+        shown = bar.add_task(what, total=None)
 
         def report(label: str, done: int, total: int) -> None:
             bar.update(shown, completed=done, total=total, description=label)
@@ -70,8 +88,7 @@ def run(args: argparse.Namespace) -> int:
                 to_go = "" if left is None else f", {left / 60:.0f} minutes to go"
                 bar.console.print(f"{done} of {total}: {label}{to_go}", highlight=False, soft_wrap=True)
 
-        study_run.run(study, jobs, report)
-    return 0
+        return work(report)
 
 
 def _report(args: argparse.Namespace) -> int:

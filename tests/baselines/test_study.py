@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune_env.baselines.study.agreement import compare, sentence
 from prune_env.baselines.study.beforehand import mask_returns
 from prune_env.baselines.study.ground_truth import carriers_pruned, mask_auc, mask_aucs, metric_auc
 from prune_env.baselines.study.masks import chunks, study_masks
-from prune_env.baselines.study.outcomes import Case, fine_tune, judge_stack
+from prune_env.baselines.study.outcomes import Case, Judged, fine_tune, judge_stack
 from prune_env.baselines.study.report import markdown
 from prune_env.baselines.study.run import Part, Study, parts, read_part, run
 from prune_env.baselines.study.table import COLUMNS, expected_return, read_table, read_tables, ship
@@ -200,6 +201,29 @@ def test_a_changed_table_is_refused(finished: Study, tmp_path: Path, column: str
     path.write_text("\n".join(map(",".join, lines)) + "\n", encoding="utf-8")
     with pytest.raises(Exception, match=complaint):
         read_table(path)
+
+
+def test_masks_are_fine_tuned_one_by_one_to_compare(finished: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def alone(case: Case, mask: np.ndarray) -> Judged:
+        asked.append(mask_to_text(mask))
+        part = read_part(finished, Part(finished.victims[0], 11, 0))
+        assert part is not None
+        stacked = part["outcomes"][part["masks"].index(asked[-1])]
+        return Judged(stacked["acc"], stacked["lfr"] - 0.02 * (len(asked) % 2), stacked["auc"])
+
+    monkeypatch.setattr("prune_env.baselines.study.agreement.purify_alone", alone)
+    monkeypatch.setattr("prune_env.baselines.study.agreement.open_case", lambda *_: None)
+    found = compare(finished, 2, lambda *_: None)
+    lfr, acc, _ = found
+    assert (lfr.outcome, lfr.masks, acc.mean, acc.error) == ("lfr", 2, 0.0, 0.0)
+    # Differences .02 and 0: mean .01, sd .02 / sqrt(2), standard error .01.
+    assert (lfr.mean, lfr.spread, lfr.error) == pytest.approx((0.01, 0.02 / 2**0.5, 0.01))
+    assert "over 2 masks, in points: LFR +1.00 +- 1.00 (sd 1.4)" in sentence(found)
+    assert compare(finished, 2, lambda *_: None) == found and len(asked) == 2
+    with pytest.raises(RecordError, match="at least two fine-tuned masks"):
+        compare(Study(("alpha",), (1,), 9, finished.out), 2, lambda *_: None)
 
 
 def test_a_missing_or_foreign_table_is_refused(finished: Study, tmp_path: Path) -> None:
