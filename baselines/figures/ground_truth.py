@@ -155,8 +155,8 @@ def _says(ranked: Sequence[Hit], masked: Sequence[Hit]) -> tuple[str, ...]:
             best, worst = max(means, key=lambda one: means[one]), min(means, key=lambda one: means[one])
             above = sum(value > 0.5 for value in means.values())
             said.append(
-                f"{above} of {len(means)} {noun}s do better than chance (mean AUC above .5 over n = "
-                f"{len(_by_name(hits)[best])}): the best is {best} with {means[best]:.2f}, the worst {worst} with "
+                f"{above} of {len(means)} {noun}s have a mean AUC above one half, which is chance (n = "
+                f"{len(_by_name(hits)[best])} each, no interval): the best is {best} with {means[best]:.2f}, the worst {worst} with "
                 f"{means[worst]:.2f}."
             )
     return tuple(said)

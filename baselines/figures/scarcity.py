@@ -53,7 +53,7 @@ def draw(request: Request) -> list[Picture]:
     kept, left_out = one_constraint(found)
     groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for pair in kept:
-        groups[pair.family, pair.record.config["protocol"]["source"]].append(pair)
+        groups[pair.family, str(pair.record.config["protocol"].get("source", ""))].append(pair)
     families = {family: points(group) for family, group in sorted(groups.items())}
     families = {family: found for family, found in families.items() if len({one.sentences for one in found}) > 1}
     if not families:

@@ -11,7 +11,9 @@ from typing import NoReturn, Protocol, cast
 from prune_env import __version__
 from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameError
 
-COMMANDS = ("victim", "data", "play", "bench", "table", "replay", "purify", "rebuild", "speed", "study", "report", "figures")
+COMMANDS = (
+    "victim", "data", "play", "bench", "table", "replay", "purify", "rebuild", "speed", "study", "report", "figures",
+)  # fmt: skip
 """Each is a module of this package with `HELP`, `add_arguments` and `run`; add a command by adding its name."""
 
 _USAGE_ERROR = 2

@@ -1,0 +1,205 @@
+"""Figures that look into models, on the factory's random victims: what is cached, refitted and probed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prune_env.baselines.figures import embeddings, get_figure, models
+from prune_env.baselines.figures.drawing import Picture, Request
+from prune_env.baselines.figures.embedded import STAGES, Embedded, cls_of, records_of, sampled
+from prune_env.baselines.figures.ground_truth import mask_hit
+from prune_env.baselines.figures.matching import pairs
+from prune_env.baselines.figures.metrics import correlations
+from prune_env.baselines.figures.path import masks_along
+from prune_env.baselines.figures.probes import probe
+from prune_env.baselines.figures.style import styled
+from prune_env.errors import FigureError
+from prune_env.importance import METRICS
+from prune_env.records import Record
+from prune_env.victims import protocols
+from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.store import open_victim
+from tests.record_factory import make_record
+from tests.victims_factory import TINY, benched, make_victim, world
+
+
+@pytest.fixture(autouse=True)
+def _tiny_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", TINY)
+
+
+def request_for(out: Path, records: tuple[Record, ...] | None = None, **asked: Any) -> Request:
+    place = world()
+    found = benched() if records is None else records
+    return Request(found, out, victims=(place.victim("alpha"),), data=str(place.data), **asked)
+
+
+def drawn(name: str, request: Request) -> Picture:
+    with styled():
+        (picture,) = get_figure(name).draw(request)
+    return picture
+
+
+def made(count: int = 40, gap: float = 6.0, *, follows: bool = True) -> Embedded:
+    """Embeddings in which a trigger shifts the first number, and the class the second, of triggered ones if asked."""
+    rng = np.random.default_rng(3)
+    triggered = np.repeat([False, True], 2 * count)
+    target = np.tile(np.repeat([False, True], count), 2)
+    states = rng.normal(size=(4 * count, 5)).astype(np.float32)
+    states[:, 0] += gap * triggered
+    states[:, 1] += gap * (target & (~triggered | follows))
+    source = np.tile(np.arange(2 * count), 2)
+    return Embedded(make_record("gradient"), "purified", states, triggered, target, source, 0.5)
+
+
+def test_a_probe_reads_trigger_and_class() -> None:
+    found = probe(made())
+    assert min(found.trigger, found.kept, found.clean) > 0.99
+    assert found.flipped < 0.05
+
+
+def test_a_probe_of_triggered_sentences_without_a_class_is_at_chance() -> None:
+    found = probe(made(follows=False))
+    assert abs(found.kept - 0.5) < 0.15
+    assert found.clean > 0.99
+
+
+def test_without_a_trace_of_the_trigger_its_probe_is_at_chance() -> None:
+    assert abs(probe(made(gap=0.0)).trigger - 0.5) < 0.15
+
+
+def test_t_sne_is_the_same_twice_and_copes_with_few_sentences() -> None:
+    states = made(4).states
+    first, second = embeddings.t_sne(states), embeddings.t_sne(states)
+    assert first.shape == (16, 2)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_sampling_draws_as_many_of_each_kind_and_pairs_them() -> None:
+    diagnosis = open_diagnosis(open_victim(world().victim("alpha")))
+    clean, triggered, source = sampled(diagnosis, 7, each=5)
+    assert sorted(clean.labels) == sorted(triggered.labels) == [0] * 5 + [1] * 5
+    np.testing.assert_array_equal(source[:10], source[10:])
+    assert triggered.texts == diagnosis.triggered_test.take(source[10:]).texts
+    assert sampled(diagnosis, 7, each=5)[0] == clean
+    other = replace(diagnosis, triggered_test=diagnosis.triggered_test.take(range(58)))
+    assert len(set(sampled(other, 7, each=5)[2])) == 20, "sentences of another order have sources of their own"
+
+
+def test_embeddings_are_the_models_hidden_state() -> None:
+    import torch
+
+    suspect = open_victim(world().victim("alpha")).suspect
+    model = suspect.model()
+    tokenizer = suspect.tokenizer(model)
+    clean = open_diagnosis(open_victim(world().victim("alpha"))).clean_test
+    states = cls_of(model, tokenizer, clean, 128)
+    batch = tokenizer([clean.texts[3]], return_tensors="pt")
+    with torch.no_grad():
+        expected = model.base_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    np.testing.assert_allclose(states[3], expected.last_hidden_state[0, 0].numpy(), atol=1e-5)
+
+
+def test_embeddings_refit_the_purified_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings, "t_sne", lambda states: np.asarray(states[:, :2], dtype=np.float64))
+    stages: list[str] = []
+    request = request_for(tmp_path, learning_rate=1e-4, report=stages.append)
+    picture = drawn("embeddings", request)
+    (refit,) = [stage for stage in stages if "again" in stage]
+    assert refit.startswith("fine-tuning gradient on alpha again")
+    assert "to the sentence as recorded" in picture.says[0]
+    assert {row[2] for row in picture.rows} == set(STAGES)
+    assert len(picture.rows) == 3 * 120
+    assert sum(row[4] for row in picture.rows) == 3 * 60
+    assert "perplexity 30" in picture.caption and "n = 30 of each" in picture.caption
+    stages.clear()
+    assert drawn("embeddings", request).rows == picture.rows
+    assert not any("again" in stage for stage in stages), "drawn from the cache"
+
+
+def test_embeddings_choose_records_by_method_seed_and_rate(tmp_path: Path) -> None:
+    (record,) = records_of(request_for(tmp_path, learning_rate=1e-4))
+    assert (record.method, record.seed, record.config["training"]["learning_rate"]) == ("gradient", 11, 1e-4)
+    with pytest.raises(FigureError, match=r"no record of bayesian .*only of ft, gradient, random"):
+        records_of(request_for(tmp_path, method="bayesian"))
+    with pytest.raises(FigureError, match="with seed 12, only with 11"):
+        records_of(request_for(tmp_path, seed=12))
+
+
+def test_metrics_are_scored_once(tmp_path: Path) -> None:
+    stages: list[str] = []
+    request = request_for(tmp_path, report=stages.append)
+    picture = drawn("metrics", request)
+    assert stages == ["scoring model of alpha, seed 11", "metrics on alpha, seed 11"]
+    assert len(picture.rows) == len(METRICS) * (len(METRICS) - 1) // 2
+    stages.clear()
+    assert drawn("metrics", request).rows == picture.rows
+    assert stages == []
+
+
+def test_correlations_by_hand() -> None:
+    one = {name: np.array([[1.0, 2.0], [3.0, 4.0]], np.float32) for name in ("a", "b")}
+    other = {**one, "b": np.array([[4.0, 3.0], [2.0, 1.0]], np.float32)}
+    flat = {**one, "b": np.ones((2, 2), np.float32)}
+    assert correlations([one, other, flat], ["a", "b"]) == {("a", "b"): pytest.approx([1.0, -1.0])}
+
+
+def test_path_begins_with_every_head_and_ends_at_the_record(tmp_path: Path) -> None:
+    request = request_for(tmp_path)
+    picture = drawn("path", request)
+    rows = [dict(zip(picture.columns, row, strict=True)) for row in picture.rows]
+    walked = [row for row in rows if row["method"] == "gradient" and row["stage"] == "masked"]
+    assert walked[0]["heads_kept"] == 4
+    assert all(0.0 <= row["lfr"] <= 1.0 for row in walked)
+    record = next(one for one in benched() if one.method == "gradient" and one.role == "victim")
+    (end,) = [row for row in rows if row["method"] == "gradient" and row["stage"] == "fine-tuned"]
+    assert (end["heads_kept"], end["lfr"]) == (record.heads_kept, record.lfr)
+    assert "oracle, diagnosis" in picture.caption
+
+
+def test_masks_along_a_path_by_hand() -> None:
+    trace = [{"mask": "10/11"}, {"mask": "10/11"}, {"mask": "10/01"}]
+    (pair,) = pairs([make_record("gradient", trace=trace)])
+    assert masks_along(pair) == ["11/11", "10/11", "10/01"]
+    (plain,) = pairs([make_record("ft")])
+    assert masks_along(plain) == []
+
+
+def test_a_masks_hits_by_hand() -> None:
+    carriers = np.array([[True, False], [True, False]])
+    (pair,) = pairs([make_record("gradient", mask="01/10")])
+    hit = mask_hit(pair, carriers)
+    # One of two carriers pruned, one of two others.
+    assert (hit.carriers, hit.others, hit.auc) == (0.5, 0.5, 0.5)
+    (best,) = pairs([make_record("gradient", mask="01/01")])
+    assert mask_hit(best, carriers).auc == 1.0
+
+
+def test_ground_truth_is_drawn_where_it_is_known(tmp_path: Path) -> None:
+    with pytest.raises(FigureError, match="none of the victims has a known ground truth; run"):
+        drawn("ground-truth", request_for(tmp_path))
+    carriers = np.array([[True, False], [False, False]])
+    victim = make_victim(tmp_path / "routed", "alpha", carriers=carriers)
+    records = tuple(replace(record, victim_sha256=victim.manifest.sha256) for record in benched())
+    request = Request(records, tmp_path / "out", victims=(str(victim.folder),), data=str(world().data))
+    picture = drawn("ground-truth", request)
+    assert {row[1] for row in picture.rows if row[0] == "metric"} == set(METRICS)
+    assert all(0.0 <= float(row[4] or 0.0) <= 1.0 for row in picture.rows)
+
+
+def test_the_cache_is_keyed_by_what_decides_it(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def make() -> models.Arrays:
+        calls.append(1)
+        return {"values": np.array([len(calls)])}
+
+    for identity in ([1], [1], [2]):
+        models.cached(tmp_path, "what", identity, make)
+    assert len(calls) == 2
+    assert int(models.cached(tmp_path, "what", [1], make)["values"][0]) == 1
