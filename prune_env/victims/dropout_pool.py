@@ -2,8 +2,8 @@
 
 Drawing a random number for each value costs a small model as much as a matrix product. Here a million factors (0, or
 1 / (1 - rate)) are drawn at once, and every dropout multiplies by a window of them that begins at a random place. A
-value is dropped with exactly the rate, independently of its neighbours; that two windows share factors, each at
-another place of another tensor, is of no consequence: the results agree with plain dropout's in all that is measured.
+value is dropped with exactly the rate, independently of its neighbours; two windows may share factors, each at
+another place of another tensor. `prune-env study --check N` measures whether results agree with plain dropout's.
 """
 
 from __future__ import annotations
