@@ -16,6 +16,7 @@ times): the warmer rate is half of the defence. What they are chosen by, and whe
 | reinit | the two thirds get new weights instead of being pruned, so that capacity stays |
 | epochs | a random third, fine-tuned for twice the epochs |
 | hot, ft-hot | ten times the rate, on a random third and on all heads |
+| best | of eight random thirds the one with the best accuracy *after a short recovery*, at a warm rate |
 | recovered | random groups go while accuracy *after a short recovery* holds, two points under the full mask's |
 """
 
@@ -255,4 +256,9 @@ RECOVERED = Method(
     environment={"on_violation": "backtrack", "max_accuracy_drop": 0.02},
     recover_on=1600,
     rate_factor=WARM,
+)
+BEST = replace(
+    _candidate("best", "of eight random thirds the best after a short recovery, at a warm rate", episodes=8),
+    best=True,
+    recover_on=1600,
 )

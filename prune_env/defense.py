@@ -165,6 +165,7 @@ def search_config(method: Method, search: Search) -> dict[str, Any]:
         "importance_sentences": IMPORTANCE_SENTENCES,
         "matches": method.matches,
         **({} if method.episodes == 1 else {"episodes": method.episodes}),
+        **({"best": True} if method.best else {}),
         **({} if method.recover_on is None else {"recover_on": method.recover_on}),
     }
 
@@ -201,6 +202,8 @@ def find_mask(
             before = max(evaluations - 1, 0)
             trace += [{**step, "evaluations": before + step["evaluations"]} for step in episode.trace]
             mask, evaluations = episode.mask, before + episode.evaluations
+        if method.best:
+            mask = mask_from_text(best_of(trace)["mask"])
         passes = evaluations * scoring.mask_passes(method.recover_on) + scoring.importance_passes(method.metrics)
     return Found(
         mask=mask,
@@ -216,9 +219,14 @@ def find_mask(
     )
 
 
+def best_of(trace: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Returns the step that left the mask with the highest accuracy, the first of equals."""
+    return max(trace, key=lambda step: float(step["accuracy"]))
+
+
 def members_of(method: Method, trace: Iterable[Mapping[str, Any]]) -> tuple[HeadMask, ...]:
     """Returns the masks of an ensemble's members: of every episode that held the threshold; () for one model."""
-    if method.episodes == 1:
+    if method.episodes == 1 or method.best:
         return ()
     return tuple(mask_from_text(step["mask"]) for step in trace if not step["violation"])
 

@@ -50,6 +50,7 @@ METHODS: dict[str, str] = {
     "candidate-epochs": "prune_env.baselines.candidates:EPOCHS",
     "candidate-hot": "prune_env.baselines.candidates:HOT",
     "candidate-recovered": "prune_env.baselines.candidates:RECOVERED",
+    "candidate-best": "prune_env.baselines.candidates:BEST",
     "candidate-ft-hot": "prune_env.baselines.candidates:FT_HOT",
     "as-released-gradient": "prune_env.baselines.as_released:GRADIENT_AS_RELEASED",
     "as-released-layer-wise": "prune_env.baselines.as_released:LAYER_WISE_AS_RELEASED",
@@ -110,7 +111,8 @@ class Method:
         recovery: How the purified model is made of the mask; None is plain fine-tuning (`prune_env.recovery.PLAIN`).
         rate_factor: The final fine-tuning's rate over the protocol's, for methods that a rate of their own defines;
             None takes the run's.
-        episodes: Masks to search, each in an episode of its own; the valid ones are an ensemble's members.
+        episodes: Masks to search, each in an episode of its own; unless `best`, the valid ones are an ensemble's members.
+        best: Whether of several episodes the mask with the highest accuracy is kept, the first of equals.
         recover_on: Clean sentences of the short recovery after which a mask's accuracy is measured in the search (see
             `prune_env.recovered`); None measures the masked scoring model.
     """
@@ -128,6 +130,7 @@ class Method:
     recovery: Recovery | None = None
     rate_factor: float | None = None
     episodes: int = 1
+    best: bool = False
     recover_on: int | None = None
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.defense import NO_CONSTRAINT, members_of, purify, training_for
+from prune_env.defense import NO_CONSTRAINT, best_of, members_of, purify, training_for
 from prune_env.errors import RecordError
 from prune_env.methods import get_method
 from prune_env.records import Record, bits_from_text, cell_key
@@ -89,7 +89,8 @@ def searched(record: Record, scoring: Scoring) -> Iterator[Check]:
     evaluator = scoring.recovered(search.get("recover_on"))
     full = mask_to_text(full_mask(evaluator.layers, evaluator.heads))
     last: dict[str, Any] = record.trace[-1] if record.trace else {"mask": full, "evaluations": 0}
-    yield Check("the mask at the end of the trace", record.mask, last["mask"])
+    chosen = best_of(record.trace) if search.get("best") else last
+    yield Check("the mask at the end of the trace", record.mask, chosen["mask"])
     yield Check("evaluations", record.evaluations, last["evaluations"])
     counts = [step["evaluations"] for step in record.trace]
     tried = {full, *(step[name] for step in record.trace for name in ("attempted", "mask"))}

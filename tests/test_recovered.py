@@ -13,7 +13,7 @@ import prune_env  # noqa: F401  # registers the environment
 from prune_env import recovered
 from prune_env.baselines import cells
 from prune_env.baselines.cells import Cell, run_cell
-from prune_env.defense import find_mask, search_config
+from prune_env.defense import best_of, find_mask, members_of, search_config
 from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.masking import apply_mask
 from prune_env.engine.transformer import TransformerEvaluator
@@ -115,3 +115,29 @@ def test_a_methods_own_constraint_stands_above_the_runs() -> None:
     own = replace(METHOD, environment={"on_violation": "backtrack", "max_accuracy_drop": 0.25})
     assert search_config(own, SEARCH)["environment"]["max_accuracy_drop"] == 0.25
     assert search_config(METHOD, SEARCH)["environment"]["max_accuracy_drop"] == 0.1
+
+
+def test_the_best_of_several_episodes_is_kept_and_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = replace(get_method("candidate-best"), name="best", recover_on=48, episodes=5)
+    found = find_mask(task(), method, SEARCH)
+    masks = [step["mask"] for step in found.trace]
+    accuracies = [float(scoring_of(task()).recovered(48).accuracy(mask_from_text(mask)[None])[0]) for mask in masks]
+    assert len(masks) == 5 and len(set(masks)) > 1
+    assert [step["accuracy"] for step in found.trace] == accuracies
+    assert np.array_equal(found.mask, mask_from_text(masks[int(np.argmax(accuracies))]))
+    assert members_of(method, found.trace) == ()
+    made = [
+        {"mask": "10/10", "accuracy": 0.5},
+        {"mask": "01/10", "accuracy": 0.75},
+        {"mask": "11/10", "accuracy": 0.75},
+    ]
+    assert best_of(made) is made[1]
+    monkeypatch.setattr(cells, "get_method", lambda name: method if name == "best" else get_method(name))
+    settings = world().settings(world().root / "best")
+    settings.out.mkdir(exist_ok=True)
+    records = run_cell(Cell((world().victim("alpha"),), "best", 12, None), settings)
+    mine = next(record for record in records if record.role == "victim")
+    assert mine.config["search"]["best"] is True
+    assert all(check.holds() for check in searched(mine, scoring_of(task())))
+    other = next(mask for mask in masks if mask != mine.mask)
+    assert not all(check.holds() for check in searched(replace(mine, mask=other), scoring_of(task())))

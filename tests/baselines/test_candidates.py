@@ -84,8 +84,8 @@ def test_a_soup_is_the_mean_of_the_members() -> None:
     assert soup.others == ()
     assert soup.sentences == voters.sentences
     members = [dict(model.named_parameters()) for model in voters.models]
-    for name, one in soup.model.named_parameters():
-        torch.testing.assert_close(one, (members[0][name] + members[1][name]) / 2)
+    for name, mean in soup.model.named_parameters():
+        torch.testing.assert_close(mean, (members[0][name] + members[1][name]) / 2)
     assert np.array_equal(mask_of(soup.model), mask_from_text("11/11"))
 
 
