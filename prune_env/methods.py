@@ -111,8 +111,8 @@ class Method:
         recovery: How the purified model is made of the mask; None is plain fine-tuning (`prune_env.recovery.PLAIN`).
         rate_factor: The final fine-tuning's rate over the protocol's, for methods that a rate of their own defines;
             None takes the run's.
-        episodes: Masks to search, each in an episode of its own; unless `best`, the valid ones are an ensemble's members.
-        best: Whether of several episodes the mask with the highest accuracy is kept, the first of equals.
+        episodes: Masks to search, each in an episode of its own; the valid ones are an ensemble's members.
+        best: Whether of several episodes the mask with the highest accuracy is kept, the first of equals, and no ensemble.
         recover_on: Clean sentences of the short recovery after which a mask's accuracy is measured in the search (see
             `prune_env.recovered`); None measures the masked scoring model.
     """
