@@ -112,7 +112,7 @@ class Method:
         rate_factor: The final fine-tuning's rate over the protocol's, for methods that a rate of their own defines;
             None takes the run's.
         episodes: Masks to search, each in an episode of its own; the valid ones are an ensemble's members.
-        best: Whether of several episodes the mask with the highest accuracy is kept, the first of equals, and no ensemble.
+        best: Whether of several episodes the most accurate mask is kept, the first of equals, and there is no ensemble.
         recover_on: Clean sentences of the short recovery after which a mask's accuracy is measured in the search (see
             `prune_env.recovered`); None measures the masked scoring model.
     """
