@@ -156,8 +156,8 @@ def _says(ranked: Sequence[Hit], masked: Sequence[Hit]) -> tuple[str, ...]:
             above = sum(value > 0.5 for value in means.values())
             said.append(
                 f"{above} of {len(means)} {noun}s have a mean AUC above one half, which is chance (n = "
-                f"{len(_by_name(hits)[best])} each, no interval): the best is {best} with {means[best]:.2f}, the worst {worst} with "
-                f"{means[worst]:.2f}."
+                f"{len(_by_name(hits)[best])} each, no interval): the best is {best} with {means[best]:.2f}, "
+                f"the worst {worst} with {means[worst]:.2f}."
             )
     return tuple(said)
 

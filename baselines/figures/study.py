@@ -103,7 +103,9 @@ def _rho(found: tuple[Interval | None, Interval | None]) -> str:
 
 
 def _written(value: Interval) -> str:
-    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+    # Adding zero turns a negative zero into a positive one.
+    mean, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (value.value, value.low, value.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _rows(table: Table) -> list[tuple[Cell, ...]]:

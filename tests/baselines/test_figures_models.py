@@ -115,7 +115,7 @@ def test_embeddings_refit_the_purified_model_once(tmp_path: Path, monkeypatch: p
     assert "to the sentence as recorded" in picture.says[0]
     assert {row[2] for row in picture.rows} == set(STAGES)
     assert len(picture.rows) == 3 * 120
-    assert sum(row[4] for row in picture.rows) == 3 * 60
+    assert sum(row[4] == 1 for row in picture.rows) == 3 * 60
     assert "perplexity 30" in picture.caption and "n = 30 of each" in picture.caption
     stages.clear()
     assert drawn("embeddings", request).rows == picture.rows
@@ -155,7 +155,7 @@ def test_path_begins_with_every_head_and_ends_at_the_record(tmp_path: Path) -> N
     rows = [dict(zip(picture.columns, row, strict=True)) for row in picture.rows]
     walked = [row for row in rows if row["method"] == "gradient" and row["stage"] == "masked"]
     assert walked[0]["heads_kept"] == 4
-    assert all(0.0 <= row["lfr"] <= 1.0 for row in walked)
+    assert all(0.0 <= float(row["lfr"] or 0.0) <= 1.0 for row in walked)
     record = next(one for one in benched() if one.method == "gradient" and one.role == "victim")
     (end,) = [row for row in rows if row["method"] == "gradient" and row["stage"] == "fine-tuned"]
     assert (end["heads_kept"], end["lfr"]) == (record.heads_kept, record.lfr)

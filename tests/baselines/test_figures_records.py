@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune_env.baselines.figures import FIGURES, get_figure
+from prune_env.baselines.figures import FIGURES, get_figure, study
 from prune_env.baselines.figures.drawing import Picture, Request
 from prune_env.baselines.figures.heads import fallen, overlap
 from prune_env.baselines.figures.matching import one_constraint, one_rate, pairs, repetitions, threshold_of
@@ -18,6 +18,7 @@ from prune_env.baselines.figures.output import save, section, table_text, update
 from prune_env.baselines.figures.ranks import spearman
 from prune_env.baselines.figures.style import look, order, spread, styled
 from prune_env.baselines.figures.threshold import GRID, commands
+from prune_env.baselines.study.table import Rows, Table
 from prune_env.errors import FigureError, RecordError, UnknownNameError
 from prune_env.methods import METHODS
 from prune_env.records import Record
@@ -268,6 +269,21 @@ def test_the_page_keeps_what_is_not_drawn_again(tmp_path: Path) -> None:
 
 def test_tables_write_none_as_nothing_and_six_digits() -> None:
     assert table_text(("a", "b", "c"), [(1 / 3, None, "x,y")]) == 'a,b,c\n0.333333,,"x,y"\n'
+
+
+def test_study_draws_every_mask_with_its_correlations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = np.array([[[True, True], [True, True]], [[True, False], [True, True]], [[True, False], [True, False]]])
+    rising, falling = np.array([0.1, 0.2, 0.3]), np.array([0.9, 0.6, 0.3])
+    values = {
+        "lfr": falling, "acc": falling, "auc": falling, "return": rising, "search_accuracy": rising,
+        "masked_acc": rising, "masked_lfr": falling,
+    }  # fmt: skip
+    table = Table("tiny", {}, None, {11: Rows(masks, values, {"gradient": np.ones((2, 2), np.float32)}, 0.9)})
+    monkeypatch.setattr(study, "read_tables", lambda folder: [table])
+    (picture,) = drawn("study", [], tmp_path)
+    assert picture.rows[1] == ("tiny", 11, 3, 0.2, 0.6, 0.6)
+    # What rises as the LFR falls is perfectly, and negatively, correlated with it.
+    assert "return (default reward) -1.00 [" in picture.says[0] and "masked LFR on test 1.00 [" in picture.says[0]
 
 
 def test_every_registered_figure_can_be_found() -> None:
