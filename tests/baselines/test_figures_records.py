@@ -17,7 +17,7 @@ from prune_env.baselines.figures.matching import one_constraint, one_rate, pairs
 from prune_env.baselines.figures.output import save, section, table_text, update_page
 from prune_env.baselines.figures.ranks import spearman
 from prune_env.baselines.figures.style import look, order, spread, styled
-from prune_env.baselines.figures.threshold import GRID, commands
+from prune_env.baselines.figures.threshold_points import GRID, commands
 from prune_env.baselines.study.table import Rows, Table
 from prune_env.errors import FigureError, RecordError, UnknownNameError
 from prune_env.methods import METHODS
