@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -220,8 +221,18 @@ def find_mask(
 
 
 def best_of(trace: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Returns the step that left the mask with the highest accuracy, the first of equals."""
-    return max(trace, key=lambda step: float(step["accuracy"]))
+    """Returns the last step of the episode that ended with the highest accuracy, the first of equals.
+
+    An episode's steps are numbered from one, so that the next one begins where the number falls.
+
+    Raises:
+        ConfigError: No step.
+    """
+    steps = list(trace)
+    if not steps:
+        raise ConfigError("expected at least one step in the episodes to choose from, got none; let the policy act")
+    last = [step for step, after in pairwise([*steps, {"step": 0}]) if after["step"] <= step["step"]]
+    return max(last, key=lambda step: float(step["accuracy"]))
 
 
 def members_of(method: Method, trace: Iterable[Mapping[str, Any]]) -> tuple[HeadMask, ...]:

@@ -37,6 +37,7 @@ METHODS: dict[str, str] = {
     "epsilon-greedy": "prune_env.agents.epsilon_greedy:EPSILON_GREEDY",
     "bayesian": "prune_env.baselines.bayesian:BAYESIAN",
     "ensemble": "prune_env.baselines.ensemble:ENSEMBLE",
+    "hybrid": "prune_env.baselines.hybrid:HYBRID",
     "reinit": "prune_env.baselines.reinit:REINIT",
     "oracle": "prune_env.baselines.oracle_greedy:ORACLE",
     "anp": "prune_env.baselines.anp:ANP",
