@@ -4,7 +4,7 @@ Each is a full method, so that what was tried is a record like any other and can
 thirds of each layer (`random-third`), which removes more than the paper's rankings and searches nothing; they differ in
 what is done against the accuracy it costs. Their rate is a multiple of the protocol's (2e-5 on SST-2, so 1e-4 at five
 times): the warmer rate is half of the defence. What they are chosen by, and where, is declared in
-`baselines/PROTOCOL.md`.
+`baselines/PROTOCOL.md`. `hybrid` is the one that was kept: `vote`.
 
 | candidate | idea |
 | --- | --- |
@@ -129,7 +129,7 @@ class SharpnessAware:
     radius: float = 0.05
 
     def purify(self, job: Job) -> Purified:
-        """Fine-tunes the suspect's encoder; every step costs two."""
+        """Fine-tunes the suspect's encoder; every step costs two, though a record counts its sentences once."""
         begun = begin(job)
         fit(job, begun, sharpness_aware(cross_entropy(job.mask), self.radius))
         return finish(job, begun)

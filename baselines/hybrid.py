@@ -8,8 +8,8 @@ where the paper has 2e-5), with order and dropout of its own. The members vote, 
 one of them still falls for a trigger, the others, which lost other heads, outvote it. There is nothing to tune.
 
 It sees clean training sentences, and no importance, no validation accuracy and no trigger. It was chosen among the
-candidates of `candidates.py`, by the rule that `PROTOCOL.md` declares, on development data: HiddenKiller with attacker 11
-and the embedded victims. What it reaches, what it costs, and what it costs an innocent model stands in `FINDINGS.md`.
+candidates of `candidates.py`, by the rule that `PROTOCOL.md` declares, on development data: HiddenKiller with attacker
+11 and the embedded victims. What it reaches and what it costs, an innocent model too, stands in `FINDINGS.md`.
 
 | constant | value | source |
 | --- | --- | --- |

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -201,7 +200,8 @@ def find_mask(
             episode = play(env, method, task.seed, heads_to_prune=heads_to_prune, oracle=oracle, number=number)
             # Each episode asks for the full mask again; it is one distinct mask in all.
             before = max(evaluations - 1, 0)
-            trace += [{**step, "evaluations": before + step["evaluations"]} for step in episode.trace]
+            of = {"episode": number} if method.best else {}
+            trace += [{**step, **of, "evaluations": before + step["evaluations"]} for step in episode.trace]
             mask, evaluations = episode.mask, before + episode.evaluations
         if method.best:
             mask = mask_from_text(best_of(trace)["mask"])
@@ -223,16 +223,16 @@ def find_mask(
 def best_of(trace: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Returns the last step of the episode that ended with the highest accuracy, the first of equals.
 
-    An episode's steps are numbered from one, so that the next one begins where the number falls.
+    Args:
+        trace: Steps in order; each says in "episode" which one it is of, or is one of its own.
 
     Raises:
         ConfigError: No step.
     """
-    steps = list(trace)
-    if not steps:
+    last = {step.get("episode", number): step for number, step in enumerate(trace)}
+    if not last:
         raise ConfigError("expected at least one step in the episodes to choose from, got none; let the policy act")
-    last = [step for step, after in pairwise([*steps, {"step": 0}]) if after["step"] <= step["step"]]
-    return max(last, key=lambda step: float(step["accuracy"]))
+    return max(last.values(), key=lambda step: float(step["accuracy"]))
 
 
 def members_of(method: Method, trace: Iterable[Mapping[str, Any]]) -> tuple[HeadMask, ...]:

@@ -20,7 +20,7 @@ from prune_env.recovery import Purified, Reference, settings_of
 from prune_env.scoring import Scoring
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import Diagnosis
-from prune_env.victims.judge import judge, voted_accuracy
+from prune_env.victims.judge import judge, oracle_dev_lfr, voted_accuracy
 from prune_env.victims.task import Task
 from prune_env.victims.training_config import TrainingConfig
 
@@ -164,6 +164,9 @@ def refit(
     if record.final_certify_accuracy is not None:
         certified = voted_accuracy(purified.models, purified.tokenizer, task.certify, length, device)
         checks.append(Check("certify after fine-tuning again", record.final_certify_accuracy, certified))
+    if record.oracle_dev_lfr is not None:
+        developed = oracle_dev_lfr(purified.models, purified.tokenizer, diagnosis, length, device)
+        checks.append(Check("LFR on validation after fine-tuning again", record.oracle_dev_lfr, developed))
     if record.recovery_sentences is not None:
         checks.append(
             Check("the number of sentences fine-tuned on again", record.recovery_sentences, purified.sentences)

@@ -141,3 +141,14 @@ def test_the_best_of_several_episodes_is_kept_and_replays(monkeypatch: pytest.Mo
     assert all(check.holds() for check in searched(mine, scoring_of(task())))
     other = next(mask for mask in masks if mask != mine.mask)
     assert not all(check.holds() for check in searched(replace(mine, mask=other), scoring_of(task())))
+
+
+def test_the_best_episode_is_the_one_that_ended_best() -> None:
+    steps = ((0, 0.9), (0, 0.5), (1, 0.75), (2, 0.6), (2, 0.75), (2, 0.7))
+    trace = [{"episode": episode, "accuracy": accuracy} for episode, accuracy in steps]
+    # Three episodes, which end at 0.5, 0.75 and 0.7: what a first step had in between counts for nothing.
+    assert best_of(trace) is trace[2]
+    assert best_of(trace[:2]) is trace[1]
+    assert best_of([{"accuracy": 0.5}, {"accuracy": 0.75}, {"accuracy": 0.75}])["accuracy"] == 0.75
+    with pytest.raises(ConfigError, match="at least one step"):
+        best_of([])
