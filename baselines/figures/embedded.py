@@ -14,7 +14,7 @@ from prune_env.aids import aids_for
 from prune_env.baselines.families import family_of
 from prune_env.baselines.figures.drawing import Request
 from prune_env.baselines.figures.matching import one_constraint, one_rate, pairs
-from prune_env.baselines.figures.models import Arrays, Scene, cached, scene_of, victims_at_hand
+from prune_env.baselines.figures.models import Arrays, Defender, cached, defender_of, victims_at_hand
 from prune_env.engine.batching import plan
 from prune_env.engine.forward import cls_states
 from prune_env.engine.tokens import tokenize
@@ -95,17 +95,17 @@ def records_of(request: Request) -> list[Record]:
 def embed(record: Record, request: Request) -> list[Embedded]:
     """Returns the embeddings of all stages; the purified model is fine-tuned again if they are not stored yet."""
     victims = victims_at_hand(request)
-    scene = scene_of(record, victims)
-    if scene is None:
+    defender = defender_of(record, victims)
+    if defender is None:
         raise FigureError(f"{record.victim} is not at hand; give its folder with --victim")
-    found = cached(request.out, "embeddings", [record.key, EACH], lambda: _compute(record, scene, request))
+    found = cached(request.out, "embeddings", [record.key, EACH], lambda: _compute(record, defender, request))
     shared = {name: found[name] for name in ("triggered", "target", "source")}
     return [Embedded(record, stage, found[stage], lfr=float(found["lfr"]), **shared) for stage in STAGES]
 
 
-def _compute(record: Record, scene: Scene, request: Request) -> Arrays:
-    diagnosis = open_diagnosis(scene.victim)
-    task = scene.task(request)
+def _compute(record: Record, defender: Defender, request: Request) -> Arrays:
+    diagnosis = open_diagnosis(defender.victim)
+    task = defender.task(request)
     clean, triggered, source = sampled(diagnosis, derive(task.seed, "figure-embeddings"))
     length = task.protocol.training.max_length
 
@@ -118,7 +118,7 @@ def _compute(record: Record, scene: Scene, request: Request) -> Arrays:
         request.report(
             f"fine-tuning {record.method} on {record.victim} again, {record.seconds:.0f} s where it was made"
         )
-        aids = aids_for(get_method(record.method), scene.victim, record.seed)
+        aids = aids_for(get_method(record.method), defender.victim, record.seed)
         purified = purified_again(record, task, request.device, aids.reference)
         judged = judge(purified.models, purified.tokenizer, diagnosis, length, request.device)
         return {

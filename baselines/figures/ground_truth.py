@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.heads import one_a_mask
 from prune_env.baselines.figures.matching import Pair, masks_of, one_constraint, pairs, searched
-from prune_env.baselines.figures.models import Scene, importance, scenes, victims_at_hand
+from prune_env.baselines.figures.models import Defender, defenders, importance, victims_at_hand
 from prune_env.baselines.figures.style import INK, KIND_COLORS, light_grid, new_figure, order
 from prune_env.baselines.study.ground_truth import mask_auc, metric_auc
 from prune_env.baselines.summary import kind_of
@@ -71,17 +71,19 @@ def draw(request: Request) -> list[Picture]:
             "none of the victims has a known ground truth; run prune-env bench --victim tiny-syntactic tiny-style "
             "--out RUN"
         )
-    found = scenes(request, {sha: victims[sha] for sha in truth})
-    ranked = [hit for scene in found for hit in _metric_hits(scene, request, truth[scene.victim.manifest.sha256])]
+    found = defenders(request, {sha: victims[sha] for sha in truth})
+    ranked = [
+        hit for defender in found for hit in _metric_hits(defender, request, truth[defender.victim.manifest.sha256])
+    ]
     own = [pair for pair in pairs(request.records) if pair.record.victim_sha256 in truth]
     kept, left_out = one_constraint(one_a_mask(searched(own)))
     masked = [mask_hit(pair, truth[pair.record.victim_sha256]) for pair in kept]
     return [_picture(ranked, masked, left_out)]
 
 
-def _metric_hits(scene: Scene, request: Request, carriers: HeadMask) -> list[Hit]:
-    scores = importance(scene, request)
-    return [Hit(name, scene.victim.name, scene.seed, metric_auc(scores[name], carriers)) for name in METRICS]
+def _metric_hits(defender: Defender, request: Request, carriers: HeadMask) -> list[Hit]:
+    scores = importance(defender, request)
+    return [Hit(name, defender.victim.name, defender.seed, metric_auc(scores[name], carriers)) for name in METRICS]
 
 
 def _picture(ranked: list[Hit], masked: list[Hit], left_out: str) -> Picture:

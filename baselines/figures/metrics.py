@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
-from prune_env.baselines.figures.models import Scene, importance, scenes, victims_at_hand
-from prune_env.baselines.figures.ranks import spearman
+from prune_env.baselines.figures.models import Defender, defenders, importance, victims_at_hand
 from prune_env.baselines.figures.style import INK, new_figure
+from prune_env.baselines.ranks import spearman
 from prune_env.importance import METRICS
 from prune_env.types import HeadScores
 
@@ -25,8 +25,8 @@ Correlations = dict[tuple[str, str], list[float]]
 
 def draw(request: Request) -> list[Picture]:
     """Draws one picture, averaged over victims and seeds."""
-    found = scenes(request, victims_at_hand(request))
-    values = correlations([importance(scene, request) for scene in found], list(METRICS))
+    found = defenders(request, victims_at_hand(request))
+    values = correlations([importance(defender, request) for defender in found], list(METRICS))
     return [_picture(values, found)]
 
 
@@ -41,9 +41,9 @@ def correlations(models: Sequence[dict[str, HeadScores]], metrics: Sequence[str]
     return found
 
 
-def _picture(values: Correlations, found: Sequence[Scene]) -> Picture:
-    victims = ", ".join(sorted({scene.victim.name for scene in found}))
-    seeds = ", ".join(map(str, sorted({scene.seed for scene in found})))
+def _picture(values: Correlations, found: Sequence[Defender]) -> Picture:
+    victims = ", ".join(sorted({defender.victim.name for defender in found}))
+    seeds = ", ".join(map(str, sorted({defender.seed for defender in found})))
     n = len(found)
     below = "the range over them" if n > 1 else "no range, as there is one"
     caption = (

@@ -33,7 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Defender:
     """One defender of one victim: what scores heads and evaluates masks.
 
     Attributes:
@@ -81,43 +81,43 @@ def victims_at_hand(request: Request) -> dict[str, Victim]:
     return found
 
 
-def scenes(request: Request, victims: Mapping[str, Victim]) -> list[Scene]:
+def defenders(request: Request, victims: Mapping[str, Victim]) -> list[Defender]:
     """Returns the distinct defenders of these victims in the records, by victim and seed."""
-    every = (scene_of(record, victims) for record in only(request.records, "victim"))
-    found = {scene.key: scene for scene in every if scene is not None}
+    every = (defender_of(record, victims) for record in only(request.records, "victim"))
+    found = {defender.key: defender for defender in every if defender is not None}
     return sorted(found.values(), key=lambda one: (one.victim.name, one.key[1], one.seed))
 
 
-def scene_of(record: Record, victims: Mapping[str, Victim]) -> Scene | None:
+def defender_of(record: Record, victims: Mapping[str, Victim]) -> Defender | None:
     """Returns the defender of a record; None where its victim is not at hand."""
     victim = victims.get(record.victim_sha256)
-    return None if victim is None else Scene(victim, record.config["protocol"], record.seed)
+    return None if victim is None else Defender(victim, record.config["protocol"], record.seed)
 
 
-def importance(scene: Scene, request: Request, metrics: Sequence[str] = tuple(METRICS)) -> dict[str, HeadScores]:
+def importance(defender: Defender, request: Request, metrics: Sequence[str] = tuple(METRICS)) -> dict[str, HeadScores]:
     """Returns each metric's scores on a scoring model, (layers, heads), from the cache where they are there."""
 
     def make() -> Arrays:
-        scoring = scene.scoring(request)
-        request.report(f"metrics on {scene.victim.name}, seed {scene.seed}")
+        scoring = defender.scoring(request)
+        request.report(f"metrics on {defender.victim.name}, seed {defender.seed}")
         with threads(1):
             return dict(scoring.importance(metrics))
 
-    return cached(request.out, "importance", [*scene.key, *metrics], make)
+    return cached(request.out, "importance", [*defender.key, *metrics], make)
 
 
-def masked_lfr(scene: Scene, request: Request, masks: Iterable[str]) -> dict[str, float]:
+def masked_lfr(defender: Defender, request: Request, masks: Iterable[str]) -> dict[str, float]:
     """Returns the LFR of the masked scoring model on triggered VALIDATION sentences, by mask: a judge's look."""
     wanted = sorted(set(masks))
 
     def make() -> Arrays:
-        evaluator = oracle_evaluator(scene.scoring(request), scene.victim)
-        request.report(f"{len(wanted)} masks on {scene.victim.name}, seed {scene.seed}")
+        evaluator = oracle_evaluator(defender.scoring(request), defender.victim)
+        request.report(f"{len(wanted)} masks on {defender.victim.name}, seed {defender.seed}")
         with threads(1):
             rates = evaluator.accuracy(np.stack([mask_from_text(mask) for mask in wanted]))
         return {"lfr": rates, "sentences": np.array(evaluator.sentences)}
 
-    found = cached(request.out, "masked-lfr", [*scene.key, *wanted], make)
+    found = cached(request.out, "masked-lfr", [*defender.key, *wanted], make)
     return dict(zip(wanted, map(float, found["lfr"]), strict=True))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.matching import Pair, one_constraint, one_rate, pairs, repetitions
-from prune_env.baselines.figures.models import masked_lfr, scene_of, victims_at_hand
+from prune_env.baselines.figures.models import defender_of, masked_lfr, victims_at_hand
 from prune_env.baselines.figures.style import FLOOR_COLOR, light_grid, look, new_figure, order, side_labels
 from prune_env.baselines.summary import heads_kept_of, members_in, rate_text
 from prune_env.errors import FigureError
@@ -26,7 +26,7 @@ PANELS_PER_ROW = 2
 
 
 @dataclass(frozen=True)
-class Path:
+class Walk:
     """One record's way from every head to its mask.
 
     Attributes:
@@ -56,23 +56,23 @@ def draw(request: Request) -> list[Picture]:
     kept, left_out = one_constraint([pair for pair in found if pair.record.victim_sha256 in victims])
     asked: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for pair in kept:
-        scene = scene_of(pair.record, victims)
-        if scene is not None:
-            asked[scene.key].update(masks_along(pair))
-    panels: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        defender = defender_of(pair.record, victims)
+        if defender is not None:
+            asked[defender.key].update(masks_along(pair))
+    panels: dict[tuple[str, str], list[Walk]] = defaultdict(list)
     for pair in kept:
-        scene = scene_of(pair.record, victims)
-        if scene is not None:
-            rates = masked_lfr(scene, request, asked[scene.key]) if asked[scene.key] else {}
+        defender = defender_of(pair.record, victims)
+        if defender is not None:
+            rates = masked_lfr(defender, request, asked[defender.key]) if asked[defender.key] else {}
             masks = masks_along(pair)
             sizes = tuple(mask.count("1") for mask in masks)
-            panels[pair.family, pair.record.protocol].append(Path(pair, sizes, tuple(rates[mask] for mask in masks)))
+            panels[pair.family, pair.record.protocol].append(Walk(pair, sizes, tuple(rates[mask] for mask in masks)))
     if not any(path.masked for paths in panels.values() for path in paths):
         raise FigureError("no record has a search to follow; run prune-env bench --methods ft,gradient --out RUN")
     return [_picture(dict(sorted(panels.items())), rate, left_out)]
 
 
-def _picture(panels: dict[tuple[str, str], list[Path]], rate: float, left_out: str) -> Picture:
+def _picture(panels: dict[tuple[str, str], list[Walk]], rate: float, left_out: str) -> Picture:
     columns = min(PANELS_PER_ROW, len(panels))
     rows = -(-len(panels) // columns)
     counts = "; ".join(f"{family} {repetitions(path.pair for path in paths)}" for (family, _), paths in panels.items())
@@ -102,7 +102,7 @@ def _picture(panels: dict[tuple[str, str], list[Path]], rate: float, left_out: s
     )
 
 
-def _panel(axes: Axes, title: str, paths: Sequence[Path]) -> None:
+def _panel(axes: Axes, title: str, paths: Sequence[Walk]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for path in paths:
@@ -127,7 +127,7 @@ def _panel(axes: Axes, title: str, paths: Sequence[Path]) -> None:
     axes.yaxis.set_tick_params(labelleft=True)
 
 
-def _label(axes: Axes, paths: Sequence[Path]) -> None:
+def _label(axes: Axes, paths: Sequence[Walk]) -> None:
     """Names each method at its mean end."""
     ends: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in paths:
@@ -141,15 +141,15 @@ def _label(axes: Axes, paths: Sequence[Path]) -> None:
     side_labels(axes, labels)
 
 
-def _floors(paths: Sequence[Path]) -> list[float]:
+def _floors(paths: Sequence[Walk]) -> list[float]:
     return [100 * path.pair.twin.lfr for path in paths if path.pair.twin is not None]
 
 
-def _end(path: Path) -> tuple[float, float]:
+def _end(path: Walk) -> tuple[float, float]:
     return heads_kept_of(path.pair.record), 100 * path.pair.record.lfr
 
 
-def _rows(path: Path) -> list[tuple[Cell, ...]]:
+def _rows(path: Walk) -> list[tuple[Cell, ...]]:
     record = path.pair.record
     identity = (record.victim, record.protocol, record.method, record.seed)
     steps = zip(path.heads_kept, path.masked, strict=True)
@@ -157,12 +157,12 @@ def _rows(path: Path) -> list[tuple[Cell, ...]]:
     return [*masked, (*identity, "fine-tuned", None, heads_kept_of(record), record.lfr)]
 
 
-def _says(panel: tuple[str, str], paths: Sequence[Path]) -> str:
+def _says(panel: tuple[str, str], paths: Sequence[Walk]) -> str:
     walked = [path for path in paths if len(path.masked) > 1]
     if not walked:
         return f"On {panel[0]} no search pruned a head."
     full = sum(path.masked[0] for path in walked) / len(walked)
-    by_method: dict[str, list[Path]] = defaultdict(list)
+    by_method: dict[str, list[Walk]] = defaultdict(list)
     for path in walked:
         by_method[path.pair.record.method].append(path)
     parts = []

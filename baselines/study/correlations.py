@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from prune_env.baselines.ranks import spearman_rows
 from prune_env.baselines.study.ground_truth import carriers_pruned, mask_aucs
 from prune_env.baselines.study.table import Rows, Table
 from prune_env.metrics import Interval
@@ -116,7 +117,7 @@ def correlation(found: Sample, name: str, *, equal_size: bool = False, draws: in
     kept = found.kept[known][index] if equal_size else None
     means = np.mean(
         [
-            _spearman(group[name][known][index], outcome[known][index], kept)
+            spearman_rows(group[name][known][index], outcome[known][index], kept)
             for group, outcome in zip(found.groups, found.outcomes, strict=True)
         ],
         axis=0,
@@ -126,29 +127,6 @@ def correlation(found: Sample, name: str, *, equal_size: bool = False, draws: in
         return None
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(float(means[0]), float(low), float(high))
-
-
-def _spearman(
-    first: NDArray[np.float64], second: NDArray[np.float64], kept: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
-    """Returns the rank correlation of each row of (D, N), within groups of `kept` if it is given; NaN if undefined."""
-    one, other = (_centred(rankdata(values, axis=1), kept) for values in (first, second))
-    size = np.sqrt((one**2).sum(1) * (other**2).sum(1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result: NDArray[np.float64] = np.where(size > 1e-9, (one * other).sum(1) / size, np.nan)
-    return result
-
-
-def _centred(ranks: NDArray[np.float64], kept: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Takes each row's mean out, or the mean of each size."""
-    if kept is None:
-        centred: NDArray[np.float64] = ranks - ranks.mean(1, keepdims=True)
-        return centred
-    cell = kept + (int(kept.max()) + 1) * np.arange(len(kept))[:, None]
-    counts = np.bincount(cell.ravel())
-    means = np.bincount(cell.ravel(), weights=ranks.ravel()) / np.maximum(counts, 1)
-    within: NDArray[np.float64] = ranks - means[cell]
-    return within
 
 
 def _of_another_seed(table: Table, seed: int, keys: Sequence[bytes]) -> NDArray[np.float64]:

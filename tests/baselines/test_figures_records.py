@@ -15,9 +15,9 @@ from prune_env.baselines.figures.drawing import Picture, Request
 from prune_env.baselines.figures.heads import fallen, overlap
 from prune_env.baselines.figures.matching import one_constraint, one_rate, pairs, repetitions, threshold_of
 from prune_env.baselines.figures.output import save, section, table_text, update_page
-from prune_env.baselines.figures.ranks import spearman
 from prune_env.baselines.figures.style import look, order, spread, styled
 from prune_env.baselines.figures.threshold_points import GRID, commands
+from prune_env.baselines.ranks import spearman, spearman_rows
 from prune_env.baselines.study.table import Rows, Table
 from prune_env.errors import FigureError, RecordError, UnknownNameError
 from prune_env.methods import METHODS
@@ -255,6 +255,8 @@ def test_spearman_by_hand() -> None:
     assert spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])) == pytest.approx(0.5)
     assert spearman(np.array([1.0, 1.0, 2.0]), np.array([3.0, 3.0, 9.0])) == pytest.approx(1.0)
     assert spearman(np.array([1.0, 1.0]), np.array([1.0, 2.0])) is None
+    one, other = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]]), np.array([[10.0, 20.0, 15.0], [1.0, 2.0, 3.0]])
+    np.testing.assert_allclose(spearman_rows(one, other), [0.5, np.nan])
 
 
 def test_the_page_keeps_what_is_not_drawn_again(tmp_path: Path) -> None:
