@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from prune_env.baselines.benchmark import Grid
-from prune_env.errors import ConfigError, UnknownNameError
+from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
 from prune_env.methods import METHODS
+from prune_env.victims.build import describe_backbone
+from prune_env.victims.checkpoint_folder import resolve_backbone
 from prune_env.victims.manifest import MANIFEST, Manifest
 from prune_env.victims.recipe import Recipe
 
 UNFINISHED = "candidate-"
 """What names of methods under development begin with; no table takes them by itself."""
+
+EMBEDDED_ONLY = "as-released-"
+"""What names of methods begin with that are meant for embedded victims: real ones have them by name alone."""
+
+_DIGEST = " sha256:"
 
 PRIMARY = ("ft", "gradient", "random-third", "restart", "hybrid")
 """The methods of the protocol's two contrasts, and the project's own; in the order of PROTOCOL.md."""
@@ -93,9 +101,14 @@ class Stage:
         return replace(self.grid, victims=tuple(name for name in self.grid.victims if name not in absent))
 
 
-def every_method() -> tuple[str, ...]:
-    """Returns every registered method and control, in the table's order, but those under development."""
-    return tuple(name for name in METHODS if not name.startswith(UNFINISHED))
+def every_method(embedded: bool = True) -> tuple[str, ...]:
+    """Returns every registered method and control, in the table's order, but those under development.
+
+    Args:
+        embedded: Whether victims are embedded; others go without the methods that are meant for those.
+    """
+    left_out = (UNFINISHED,) if embedded else (UNFINISHED, EMBEDDED_ONLY)
+    return tuple(name for name in METHODS if not name.startswith(left_out))
 
 
 def primary_methods() -> tuple[str, ...]:
@@ -176,21 +189,50 @@ def _stage(preset: Preset, seed: int, victims: Path, data: str | None) -> Stage:
 def place_of(attack: str, backbone: str, seed: int, victims: Path) -> Path:
     """Returns the folder of a victim, there or to be built: ATTACK-BACKBONE-sSEED.
 
-    A finished one without the suffix counts, if its manifest names that attacker.
+    A finished one without the suffix counts, if it is that victim by its manifest.
+
+    Raises:
+        ConfigError: The folder of that name holds another victim.
     """
     short = Path(backbone).expanduser().resolve().name if Path(backbone).is_dir() else backbone.rpartition("/")[2]
     plain = victims / f"{attack}-{short}"
     named = plain.with_name(f"{plain.name}-s{seed}")
-    if not (named / MANIFEST).is_file() and (plain / MANIFEST).is_file():
-        manifest = Manifest.read(plain)
-        if (manifest.attack, manifest.attacker_seed) == (attack, seed):
-            return plain
-    return named
+    if (named / MANIFEST).is_file():
+        other = _other(Manifest.read(named), attack, backbone, seed)
+        if other is not None:
+            raise ConfigError(
+                f"expected {attack} on {backbone} by attacker {seed} in {named}, got {other}; move that folder away, "
+                "or choose another --victims"
+            )
+        return named
+    there = (plain / MANIFEST).is_file() and _other(Manifest.read(plain), attack, backbone, seed) is None
+    return plain if there else named
 
 
-def selected(methods: Iterable[str], default: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the methods asked for: "all" is every one, nothing is the default."""
+def _other(manifest: Manifest, attack: str, backbone: str, seed: int) -> str | None:
+    """Says which victim a manifest is of, if that is another one than asked for."""
+    found = (manifest.attack, manifest.attacker_seed) == (attack, seed) and _is_of(manifest.backbone, backbone)
+    return None if found else f"{manifest.attack} on {manifest.backbone} by attacker {manifest.attacker_seed}"
+
+
+def _is_of(described: str, backbone: str) -> bool:
+    """Tells whether a manifest's description is of this backbone: its weights, or its name where they are not here."""
+    wanted = _description(backbone)
+    return wanted in (described, described.partition(_DIGEST)[0])
+
+
+@cache
+def _description(backbone: str) -> str:
+    """Returns what a manifest calls a backbone; without the hash of weights that would have to be downloaded."""
+    try:
+        here = backbone == "minilm" or Path(backbone).expanduser().is_dir()
+        return describe_backbone(backbone, resolve_backbone(backbone) if here else backbone)
+    except CheckpointError:  # a package that is not installed
+        return describe_backbone(backbone, backbone).partition(_DIGEST)[0]
+
+
+def selected(methods: Iterable[str], default: tuple[str, ...], embedded: bool = True) -> tuple[str, ...]:
+    """Returns the methods asked for: "all" is `every_method` of such victims, nothing is the default."""
     asked = tuple(methods)
-    return (
-        tuple(dict.fromkeys(one for name in asked for one in (every_method() if name == "all" else (name,)))) or default
-    )
+    every = every_method(embedded)
+    return tuple(dict.fromkeys(one for name in asked for one in (every if name == "all" else (name,)))) or default

