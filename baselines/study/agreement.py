@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from prune_env.baselines.study.outcomes import Case, Judged, open_case
-from prune_env.baselines.study.run import Part, Report, Study, parts, read_part
+from prune_env.baselines.study.parts import Part, Study, parts, read_part
+from prune_env.baselines.study.run import Report
 from prune_env.baselines.study.table import OUTCOMES
 from prune_env.cache import write_text
 from prune_env.defense import purify

@@ -5,82 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from prune_env.baselines.study.beforehand import beforehand
 from prune_env.baselines.study.masks import chunks, study_masks
 from prune_env.baselines.study.outcomes import Case, fine_tune, judge_stack, open_case, settings_of
+from prune_env.baselines.study.parts import LOCK, Part, Study, parts, read_part, sole
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
-from prune_env.cache import writable, write_text
-from prune_env.errors import ConfigError, RecordError
+from prune_env.cache import write_text
 from prune_env.types import HeadMasks, mask_to_text
 from prune_env.victims.store import open_victim
 
-CHUNK = 8
-"""Masks that are fine-tuned together: more of them are no faster, and are lost together when the run is stopped."""
-
-BEFOREHAND = "beforehand"
-
 Report = Callable[[str, int, int], None]
 """(what was finished, parts done, parts in all)"""
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is studied.
-
-    Attributes:
-        victims: Names or folders.
-        seeds: Defender's seeds, in the order of the work.
-        masks: How many, the full mask among them.
-        chunk: Masks that are fine-tuned together.
-        out: Folder of the parts.
-    """
-
-    victims: tuple[str, ...]
-    seeds: tuple[int, ...]
-    masks: int
-    out: Path
-    chunk: int = CHUNK
-
-    def __post_init__(self) -> None:
-        """Checks that there is something to do."""
-        if not self.victims or not self.seeds or self.masks < 1 or self.chunk < 1:
-            raise ConfigError(
-                f"expected victims, seeds, and at least one mask a study and a chunk, got {len(self.victims)} victims, "
-                f"{len(self.seeds)} seeds, {self.masks} masks and chunks of {self.chunk}"
-            )
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of work, and a file: a chunk's outcomes, or (`chunk` None) what is known before any fine-tuning."""
-
-    victim: str
-    seed: int
-    chunk: int | None
-
-    @property
-    def file(self) -> str:
-        """Its path below the study's folder."""
-        name = BEFOREHAND if self.chunk is None else f"chunk-{self.chunk:03d}"
-        return f"{Path(self.victim).name}-s{self.seed}/{name}.json"
-
-    def __str__(self) -> str:
-        """Says what it is, on one line."""
-        what = "beforehand" if self.chunk is None else f"chunk {self.chunk + 1}"
-        return f"{Path(self.victim).name}, seed {self.seed}, {what}"
-
-
-def parts(study: Study) -> list[Part]:
-    """Returns every part in the order of the work."""
-    count = -(-study.masks // study.chunk)
-    return [
-        Part(victim, seed, chunk) for seed in study.seeds for victim in study.victims for chunk in (None, *range(count))
-    ]
 
 
 def run(study: Study, jobs: int, report: Report) -> None:
@@ -92,13 +31,19 @@ def run(study: Study, jobs: int, report: Report) -> None:
         report: Told of every finished part.
 
     Raises:
+        RecordError: A part that is there is of another study, victim or protocol.
+        OutputError: Another run is at work in the same folder.
         PruneEnvError: The first part that failed says why; all others are done.
     """
     for victim in study.victims:
         open_victim(victim)
-    writable(study.out)
+    with sole(study.out, LOCK, "study"):
+        _run_missing(study, jobs, report)
+
+
+def _run_missing(study: Study, jobs: int, report: Report) -> None:
     everything = parts(study)
-    missing = [part for part in everything if not (study.out / part.file).is_file()]
+    missing = [part for part in everything if read_part(study, part) is None]
     done, failed = len(everything) - len(missing), dict[Part, BaseException]()
     report(f"{done} parts found", done, len(everything))
     # Tasks first: processes side by side would wait for each other's scoring models.
@@ -124,7 +69,7 @@ def _work(study: Study, part: Part) -> str:
     content = _before(case, masks) if part.chunk is None else _after(study, case, masks, part.chunk)
     path = study.out / part.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({**content, **settings_of(case)}, allow_nan=False) + "\n")
+    write_text(path, json.dumps({**content, **settings_of(case), "study": study.size}, allow_nan=False) + "\n")
     return str(part)
 
 
@@ -155,22 +100,3 @@ def _after(study: Study, case: Case, masks: HeadMasks, chunk: int) -> dict[str, 
     stack, seconds = fine_tune(case, chosen, f"study:{case.victim.name}:{chunk}")
     judged = [asdict(one) for one in judge_stack(stack, case)]
     return {"masks": [mask_to_text(mask) for mask in chosen], "outcomes": judged, "cpu_seconds": round(seconds, 2)}
-
-
-def read_part(study: Study, part: Part) -> dict[str, Any] | None:
-    """Returns a finished part's content, None where it is missing.
-
-    Raises:
-        RecordError: A file that is no part.
-    """
-    path = study.out / part.file
-    if not path.is_file():
-        return None
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content["masks"]  # a KeyError says that this is something else
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(
-            f"expected a part of a study in {path}, got something else; delete it and run again"
-        ) from error
-    return content

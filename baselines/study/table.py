@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune_env.baselines.study.run import Part, Study, parts, read_part
+from prune_env.baselines.study.parts import Part, Study, parts, read_part
 from prune_env.cache import writable, write_text
-from prune_env.errors import RecordError
+from prune_env.errors import MaskError, RecordError
 from prune_env.types import HeadMask, HeadMasks, HeadScores, check_mask, mask_from_text
 
 OUTCOMES = ("lfr", "acc", "auc")
@@ -84,7 +84,7 @@ def ship(study: Study, folder: Path) -> list[Path]:
     """Writes the tables of what a study has finished, and returns their files.
 
     Raises:
-        RecordError: Nothing is finished.
+        RecordError: Nothing is finished, or parts do not belong together.
     """
     writable(folder)
     written = []
@@ -139,7 +139,7 @@ def read_table(path: Path) -> Table:
             raise ValueError("a line is of a seed that the JSON does not know")
         carriers = None if common["carriers"] is None else mask_from_text(common["carriers"])
         return Table(path.stem, common["settings"], carriers, rows)
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, MaskError) as error:
         raise RecordError(f"expected a table of a mask study in {path}, got: {error}; ship it again") from error
 
 
@@ -155,6 +155,12 @@ def _gathered(study: Study, victim: str) -> tuple[dict[str, Any], list[list[str]
         if before is None or not chunks:
             continue
         done = {mask: one for part in chunks for mask, one in zip(part["masks"], part["outcomes"], strict=True)}
+        unknown = sorted(set(done) - set(before["masks"]))
+        if unknown:
+            raise RecordError(
+                f"expected every fine-tuned mask of {victim}, seed {seed}, among those measured beforehand, got "
+                f"{unknown[0]} without; delete that seed's folder in {study.out} and run again"
+            )
         names = ("returns", "search_accuracy", "acc", "lfr")
         known = zip(before["masks"], *(before[name] for name in names), strict=True)
         for mask, *values in known:

@@ -52,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
         return _report(args)
     if args.out is None:
         raise ConfigError("expected --out DIR for the parts of the study, got none; or give --report")
-    from prune_env.baselines.study import run as study_run
+    from prune_env.baselines.study.parts import Study
+    from prune_env.baselines.study.run import run as run_study
 
     (masks,) = numbers([args.masks], whole, "a number of masks", MASKS)
     seeds = tuple(numbers(args.seeds, whole, "seeds", "11,12"))
-    study = study_run.Study(tuple(split(args.victim)), seeds, masks, args.out)
+    study = Study(tuple(split(args.victim)), seeds, masks, args.out)
     if args.ship is not None:
         from prune_env.baselines.study.table import ship
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
-    _with_progress("parts", lambda report: study_run.run(study, jobs, report))
+    _with_progress("parts", lambda report: run_study(study, jobs, report))
     return 0
 
 

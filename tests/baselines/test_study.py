@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from prune_env.baselines.study.agreement import compare, sentence
 from prune_env.baselines.study.beforehand import mask_returns
 from prune_env.baselines.study.ground_truth import carriers_pruned, mask_auc, mask_aucs, metric_auc
 from prune_env.baselines.study.masks import chunks, study_masks
 from prune_env.baselines.study.outcomes import Case, Judged, fine_tune, judge_stack
+from prune_env.baselines.study.parts import LOCK, Part, Study, parts, read_part
 from prune_env.baselines.study.report import markdown
-from prune_env.baselines.study.run import Part, Study, parts, read_part, run
+from prune_env.baselines.study.run import run
 from prune_env.baselines.study.table import COLUMNS, expected_return, read_table, read_tables, ship
 from prune_env.engine.table import TableEvaluator
-from prune_env.errors import ConfigError, RecordError
+from prune_env.errors import ConfigError, OutputError, RecordError
 from prune_env.types import full_mask, mask_to_text
+from prune_env.victims import protocols
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.judge import judge
 from prune_env.victims.store import open_victim
@@ -81,11 +88,10 @@ def test_a_ground_truth_of_no_or_all_heads_is_refused() -> None:
 
 def test_returns_are_the_pruned_fraction_or_the_cost_of_missing_the_threshold() -> None:
     masks = study_masks(9, 2, 2)
-    # 100 sentences; every pruned head costs 10: two points under the full mask's 90 are allowed, so one head is not.
-    counts = np.array([[[70, 80], [80, 90]]])
+    # 90 of 100 sentences with all heads, ten fewer for each pruned one; ten points may be lost, so one head, not two.
     evaluator = TableEvaluator.from_evaluator(_Heads())
     threshold, returns = mask_returns(evaluator, {"flat": np.zeros((2, 2), dtype=np.float32)}, masks, 0.1)
-    assert counts.shape == (1, 2, 2) and threshold == pytest.approx(0.8)
+    assert threshold == pytest.approx(0.8)
     expected = {4: 0.0, 3: 0.25, 2: -(0.25 + 0.1)}
     assert returns == pytest.approx([expected[int(mask.sum())] for mask in masks])
     for mask, found in zip(masks, returns, strict=True):
@@ -103,6 +109,14 @@ class _Heads:
         return rates
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_protocol() -> Iterator[None]:
+    """Lets the tiny victims' protocol be found by its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(protocols.PROTOCOLS, TINY.name, TINY)
+        yield
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Two seeds of a tiny victim with random weights: nine masks in chunks of four."""
@@ -112,7 +126,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture(scope="module")
 def finished(study: Study) -> Study:
     """The study, run: once interrupted, then to the end."""
-    from prune_env.baselines.study import outcomes
 
     def case(victim: str, seed: int) -> Case:
         opened = open_victim(victim)
@@ -130,7 +143,6 @@ def finished(study: Study) -> Study:
         with pytest.raises(KeyboardInterrupt):
             run(study, 1, stop)
         run(study, 1, lambda label, done, total: seen.append(f"{label} ({done}/{total})"))
-    assert outcomes is not None
     assert seen == [
         "0 parts found",
         "alpha, seed 11, beforehand",
@@ -199,7 +211,7 @@ def test_a_changed_table_is_refused(finished: Study, tmp_path: Path, column: str
     lines = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
     lines[3][COLUMNS.index(column)] = value
     path.write_text("\n".join(map(",".join, lines)) + "\n", encoding="utf-8")
-    with pytest.raises(Exception, match=complaint):
+    with pytest.raises(RecordError, match=complaint):
         read_table(path)
 
 
@@ -249,6 +261,72 @@ def test_a_foreign_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / part.file).write_text(json.dumps({"other": 1}), encoding="utf-8")
     with pytest.raises(RecordError, match="delete it and run again"):
         read_part(study, part)
+
+
+@pytest.fixture
+def copied(finished: Study, tmp_path: Path) -> Study:
+    """The finished study in a folder of its own, to be changed."""
+    shutil.copytree(finished.out, tmp_path / "copy")
+    return replace(finished, out=tmp_path / "copy")
+
+
+def changed(study: Study, part: Part, /, **values: Any) -> None:
+    """Changes a part's file; None takes a value out."""
+    path = study.out / part.file
+    content = {**json.loads(path.read_text(encoding="utf-8")), **values}
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8")
+
+
+def test_parts_of_another_study_are_refused_not_kept(finished: Study) -> None:
+    for other, came in ((replace(finished, masks=5), "9 masks in chunks of 4"), (replace(finished, chunk=3), "of 4")):
+        with pytest.raises(RecordError, match=f"got one of .*{came}; give that study's --masks, or another --out"):
+            run(other, 1, lambda *_: None)
+        with pytest.raises(RecordError, match="give that study's --masks"):
+            ship(other, finished.out / "tables")
+
+
+def test_parts_that_do_not_name_their_study_are_known_by_their_masks(copied: Study) -> None:
+    for part in parts(copied):
+        changed(copied, part, study=None)
+    told: list[str] = []
+    run(copied, 1, lambda label, *_: told.append(label))
+    assert told == ["8 parts found"]
+    for other in (replace(copied, masks=5), replace(copied, chunk=3)):
+        with pytest.raises(RecordError, match="got one of other masks"):
+            run(other, 1, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"victim_sha256": "0" * 64}, "alpha's victim as it is now, got another; delete the folder"),
+        ({"protocol": {**TINY.to_json(), "train_size": 1}}, "alpha's protocol as it is now, got another"),
+        ({"protocol": None}, "expected a part of a study"),
+        ({"masks": ["11/11"]}, "expected a part of a study"),
+        ({"masks": ["11/11"], "outcomes": [{}]}, "got one of other masks"),
+    ],
+)
+def test_a_part_of_another_victim_or_protocol_is_refused(copied: Study, values: Any, complaint: str) -> None:
+    changed(copied, Part(copied.victims[0], 12, 1), **values)
+    with pytest.raises(RecordError, match=complaint):
+        run(copied, 1, lambda *_: None)
+
+
+def test_a_fine_tuned_mask_that_was_not_measured_is_not_shipped(
+    finished: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lacking(study: Study, part: Part) -> Any:
+        content = read_part(study, part) or {}
+        return {**content, "masks": content["masks"][:-1]} if part.chunk is None else content
+
+    monkeypatch.setattr("prune_env.baselines.study.table.read_part", lacking)
+    with pytest.raises(RecordError, match="seed 11, among those measured beforehand, got 11/11 without"):
+        ship(finished, tmp_path)
+
+
+def test_two_studies_do_not_write_to_one_folder(finished: Study) -> None:
+    with FileLock(finished.out / LOCK), pytest.raises(OutputError, match="another study is at work in"):
+        run(finished, 1, lambda *_: None)
 
 
 def test_the_page_names_every_number_with_its_count(finished: Study, tmp_path: Path) -> None:
