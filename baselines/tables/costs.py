@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from prune_env.baselines.summary import members_in
 from prune_env.records import Record
-
-PASSES_A_STEP = 3
-"""Of a training step's sentence: one forward, one backward worth two."""
+from prune_env.recovered import PASSES_A_STEP
 
 _ENSEMBLE = "Members"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +13,15 @@ from prune_env.baselines.summary import REFERENCE, constraint_of, heads_kept_of,
 from prune_env.baselines.tables.costs import recovery_passes
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, attackers, by_attacker, mean, subtract
 from prune_env.baselines.tables.paper_cells import rank
+from prune_env.baselines.tables.scenes import Scene, canonical, differences, label, rate, scene_key, scenes
 from prune_env.errors import RecordError
 from prune_env.metrics import Interval, removal_fraction
 from prune_env.records import Record, bits_from_text, only
 
+__all__ = ["CLAIM_ATTACKERS", "Row", "bits", "by_scene", "differences", "make_rows"]
+
 CLAIM_ATTACKERS = 5
 """Attackers below which a row is a lead and not a result (PROTOCOL.md)."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is held fixed where methods are compared: the victims, the defender's data and fine-tuning but its rate.
-
-    Attributes:
-        family: Victims that differ in the attacker's seed alone.
-        attack: Their attack.
-        protocol: The defender's protocol.
-        own_rate: The protocol's learning rate.
-        settings: Protocol and fine-tuning as canonical JSON.
-        note: What sets this scene apart from another of the same family and protocol; "" where there is none.
-    """
-
-    family: str
-    attack: str
-    protocol: str
-    own_rate: float
-    settings: str
-    note: str = ""
-
-    @property
-    def title(self) -> str:
-        """The scene in words."""
-        return f"{self.family}, protocol {self.protocol}{f', {self.note}' if self.note else ''}"
 
 
 @dataclass(frozen=True)
@@ -151,16 +126,16 @@ def make_rows(records: Iterable[Record], resampler: Resampler | None = None) -> 
     _one_victim_an_attacker(victims)
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in victims:
-        groups.setdefault((family_of(record.victim), record.method, _canonical(record.config)), []).append(record)
+        groups.setdefault((family_of(record.victim), record.method, canonical(record.config)), []).append(record)
     found = list(groups.values())
-    scenes = _scenes(found)
-    labels = [_label(group[0]) for group in found]
+    known = scenes(found)
+    labels = [label(group[0]) for group in found]
     notes: dict[int, str] = {}
-    for label in set(labels):
-        alike = [group for group, one in zip(found, labels, strict=True) if one == label]
+    for called in set(labels):
+        alike = [group for group, one in zip(found, labels, strict=True) if one == called]
         notes.update(zip(map(id, alike), differences([group[0].config for group in alike]), strict=True))
     make = resampler or Resampler()
-    rows = [_row(group, scenes[_scene_key(group[0])], notes[id(group)], cells, make) for group in found]
+    rows = [_row(group, known[scene_key(group[0])], notes[id(group)], cells, make) for group in found]
     return sorted(rows, key=_order)
 
 
@@ -170,14 +145,6 @@ def by_scene(rows: Iterable[Row]) -> dict[Scene, list[Row]]:
     for row in rows:
         found.setdefault(row.scene, []).append(row)
     return found
-
-
-def differences(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Says for each configuration in which settings it differs from the others: "training.epochs=3"; "" if in none."""
-    flat = [_flatten(config) for config in configs]
-    names = sorted({name for one in flat for name in one})
-    apart = [name for name in names if len({_canonical(one.get(name)) for one in flat}) > 1]
-    return [", ".join(f"{name}={one[name]}" for name in apart if name in one) for one in flat]
 
 
 def _row(group: list[Record], scene: Scene, note: str, cells: dict[str, Record], resampler: Resampler) -> Row:
@@ -197,7 +164,7 @@ def _row(group: list[Record], scene: Scene, note: str, cells: dict[str, Record],
         kind=kind_of(first.method),
         regime=first.regime,
         constraint=constraint_of(first),
-        learning_rate=_rate(first.config["training"]),
+        learning_rate=rate(first.config["training"]),
         note=note,
         heads=first.mask.count("1") + first.mask.count("0"),
         heads_kept=average(heads_kept_of) or 0.0,
@@ -269,45 +236,6 @@ def _one_victim_an_attacker(victims: Iterable[Record]) -> None:
             )
 
 
-def _scene_key(record: Record) -> tuple[str, str]:
-    training = {name: value for name, value in record.config["training"].items() if name != "learning_rate"}
-    return family_of(record.victim), _canonical({"protocol": record.config["protocol"], "training": training})
-
-
-def _scenes(groups: Sequence[list[Record]]) -> dict[tuple[str, str], Scene]:
-    """Returns the scene of each key, with a note on what sets apart scenes of one family and protocol."""
-    firsts = {_scene_key(group[0]): group[0] for group in groups}
-    found = {}
-    for key, record in firsts.items():
-        alike = [one for one in firsts if (one[0], firsts[one].protocol) == (key[0], record.protocol)]
-        notes = dict(zip(alike, differences([json.loads(settings) for _, settings in alike]), strict=True))
-        protocol = record.config["protocol"]
-        # A protocol without its own settings, as in a record by hand, has the rate of the record.
-        own = _rate(protocol.get("training", record.config["training"]))
-        found[key] = Scene(key[0], record.attack, record.protocol, own, key[1], notes[key])
-    return found
-
-
-def _label(record: Record) -> tuple[object, ...]:
-    return (*_scene_key(record), record.method, constraint_of(record), _rate(record.config["training"]))
-
-
-def _rate(training: dict[str, Any]) -> float:
-    """Returns the learning rate to six digits: 2.5 * 2e-5 and 5e-5 are one rate."""
-    return float(f"{training['learning_rate']:.6g}")
-
-
 def _order(row: Row) -> tuple[object, ...]:
     scene = (row.scene.family, row.scene.protocol, row.scene.settings)
     return (*scene, rank(row.method, row.kind), row.constraint, row.note, row.learning_rate)
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    parts = [_flatten(one, f"{prefix}.{name}" if prefix else name) for name, one in value.items()]
-    return {name: one for part in parts for name, one in part.items()}
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

@@ -10,7 +10,8 @@ import pytest
 from prune_env.baselines.tables.costs import recovery_passes
 from prune_env.baselines.tables.hierarchy import Resampler
 from prune_env.baselines.tables.paper_cells import paper_cell, rank
-from prune_env.baselines.tables.rows import Row, differences, make_rows
+from prune_env.baselines.tables.rows import Row, make_rows
+from prune_env.baselines.tables.scenes import differences
 from prune_env.baselines.tables.split import splits
 from prune_env.errors import RecordError
 from prune_env.records import Record
