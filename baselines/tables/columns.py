@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prune_env.baselines.summary import REFERENCE, rate_text
 from prune_env.baselines.tables.contrasts import Contrast
-from prune_env.baselines.tables.costs import PASSES_A_STEP
 from prune_env.baselines.tables.paper_cells import CELLS, COLUMN, SOURCE, paper_cell
+from prune_env.baselines.tables.roles import is_own, own_parts
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row
+from prune_env.baselines.tables.rule import Ruling
 from prune_env.baselines.tables.split import Split
 from prune_env.metrics import Interval
+from prune_env.recovered import PASSES_A_STEP
 
 LEAD, ALONE, RULE = "†", "‡", "◂"
 """Marks: fewer than five attackers; one attacker; the rate rule's rate."""
@@ -26,8 +28,14 @@ LEGEND = (
     "Above floor: LFR minus the LFR of the never-poisoned twin after the same method, rate and seed; of restart, whose "
     "model never saw the suspect, minus ft's twin. It is the outcome. Removed: (LFR of ft - LFR) / (LFR of ft - floor "
     "of ft) at the same rate; blank where ft's LFR is not above its floor beyond noise.",
-    f"{RULE} the rate that the rate rule picks: of several run, the highest whose mean accuracy on certify is within "
-    "half a point of the method's best; no mark where one rate was run, or records lack that accuracy.",
+    f"{RULE} the rate that the rate rule picks: of the rates run on all of a method's records, the highest whose mean "
+    "accuracy on certify is within half a point of the best, over the records that have it at all of these rates; no "
+    "mark where there is one such rate, or no such record.",
+    "Contrasts: only a primary one at the rate rule's rate is decided, where five attackers or more stand behind it, "
+    "its interval excludes zero, and each attacker's own difference has the mean's sign: over five or six attackers "
+    "such an interval alone excludes zero in more than one case of ten where there is no difference. Both at the "
+    "floor: the intervals of points above the floor reach zero on both sides, and a difference is one of floors. "
+    "Development: the project's own defence was tuned on these attackers; confirmation: it was not.",
     "Passes: sentences through the forward of the whole model, a mean like the others; of the search with its "
     f"importance, and of the final fine-tuning, where a training step's sentence counts as {PASSES_A_STEP}: one "
     "forward, a backward worth two. The scoring model that a search needs costs as much as ft at the protocol's own "
@@ -56,7 +64,7 @@ class Table:
     note: str = ""
 
 
-def main_table(group: Sequence[Row], rules: dict[Row, bool | None]) -> Table:
+def main_table(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> Table:
     """Returns the table of one scene."""
     scene = group[0].scene
     paper = any(attack == scene.attack for attack, _ in CELLS)
@@ -69,7 +77,7 @@ def main_table(group: Sequence[Row], rules: dict[Row, bool | None]) -> Table:
     rows = tuple(
         (
             _name(row, constrained),
-            f"{rate_text(row.learning_rate)}{f' {RULE}' if rules.get(row) else ''}",
+            f"{rate_text(row.learning_rate)}{f' {RULE}' if rules[row].chosen else ''}",
             units(row.attackers, len(row.units)),
             f"{row.heads_kept:.3g}/{row.heads}",
             *map(interval, (row.acc, row.lfr, row.auc, row.floor, row.above)),
@@ -85,7 +93,8 @@ def main_table(group: Sequence[Row], rules: dict[Row, bool | None]) -> Table:
     )
     limits = sorted({row.constraint for row in group if row.constraint})
     searched = f"Masks were searched under {' or '.join(limits)}." if limits else ""
-    return Table(scene.title, tuple(columns), rows, 2, " ".join(filter(None, [searched, _PAPER_NOTE if paper else ""])))
+    notes = [searched, _rule_note(group, rules), _PAPER_NOTE if paper else ""]
+    return Table(scene.title, tuple(columns), rows, 2, " ".join(filter(None, notes)))
 
 
 def split_table(found: Sequence[Split]) -> Table:
@@ -121,7 +130,7 @@ def contrast_table(found: Sequence[Contrast]) -> Table:
             f"{rate_text(one.row.learning_rate)}{f' {RULE}' if one.at_rule else ''}",
             one.role,
             one.status,
-            units(one.attackers, one.units),
+            units(one.attackers, len(one.units)),
             interval(one.difference, signed=True),
             f"{one.agreeing} of {one.attackers}",
             interval(one.acc, signed=True),
@@ -131,8 +140,8 @@ def contrast_table(found: Sequence[Contrast]) -> Table:
     what = "points above the matched floor" if found[0].row.above is not None else "points of LFR (no twins, no floor)"
     note = (
         f"In {what}; below zero, the first leaves less. Only a primary contrast at the rate rule's rate ({RULE}), with "
-        f"{CLAIM_ATTACKERS} attackers and an interval without zero, is decided; the exploratory ones are many, and "
-        "some exclude zero by chance. Attackers agreeing: whose own difference has the mean's sign."
+        f"{CLAIM_ATTACKERS} attackers that all agree and an interval without zero, is decided; the exploratory ones "
+        "are many, and some exclude zero by chance. Attackers agreeing: whose own difference has the mean's sign."
     )
     return Table(f"Contrasts: {found[0].row.scene.title}", columns, rows, 4, note)
 
@@ -165,9 +174,27 @@ def whole(number: float | None) -> str:
 
 def _name(row: Row, constrained: bool) -> str:
     notes = [row.constraint] if constrained and row.constraint else []
+    notes += [_own(row)] if is_own(row) else []
     missing = len(row.units) - len(row.excess)
     notes += [f"{missing} without floor"] if missing else []
     return f"{row.name} ({', '.join(notes)})" if notes else row.name
+
+
+def _own(row: Row) -> str:
+    """Says on which attackers a defence of the project's own was tuned, and which ones confirm."""
+    found = [(role, sorted(which or {attacker for attacker, _ in row.units})) for role, which in own_parts(row)]
+    return "; ".join(f"{role}: {', '.join(map(str, seeds))}" for role, seeds in found)
+
+
+def _rule_note(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> str:
+    """Says over how many records of which methods the rate rule compared rates; "" where it did not."""
+    used: dict[str, dict[str, None]] = {}
+    for row in group:
+        if rules[row].units:
+            words = f"{rules[row].units} of {rules[row].of}"
+            used.setdefault(words, {})[row.name] = None
+    parts = [f"{words} of {', '.join(names)}" for words, names in used.items()]
+    return f"Records by which the rate rule compared rates: {'; '.join(parts)}." if parts else ""
 
 
 def _paper(row: Row) -> tuple[str, str]:

@@ -1,36 +1,24 @@
 """Contrasts: two methods in one scene at one rate, in points above the matched floor, and what may be said of them.
 
-`baselines/PROTOCOL.md` declares two primary contrasts and the rate rule; every other one is exploratory. A difference
-is taken over the units that both methods have, sentence by sentence, and its interval is hierarchical.
+A difference is taken over the units that both methods have, sentence by sentence, and its interval is hierarchical.
+What a contrast is under `baselines/PROTOCOL.md`, primary or exploratory, says `prune_env.baselines.tables.roles`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from prune_env.baselines.summary import RANDOM_MASKS, REFERENCE
-from prune_env.baselines.tables.hierarchy import Resampler, attackers, by_attacker, mean, subtract
+from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, attackers, by_attacker, mean, subtract
+from prune_env.baselines.tables.roles import EXPLORATORY, PRIMARY, THIRD, parts
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, by_scene
+from prune_env.baselines.tables.rule import Ruling, rate_rule
 from prune_env.metrics import Interval
 
-GRADIENT, THIRD = "gradient", "random-third"
-
-PRIMARY = ((GRADIENT, REFERENCE), (GRADIENT, THIRD))
-PRIMARY_ATTACKS = ("hiddenkiller", "stylebkd-poetry")
-PRIMARY_PROTOCOL = "phrases-15k"
-PRIMARY_CONSTRAINT = "accuracy >= 0.85"
-"""What PROTOCOL.md declares, and where."""
-
-DEVELOPMENT = "embedded"
-"""The protocol of victims on which things are tuned."""
-
-RATE_TOLERANCE = 0.005
-"""How far below the best accuracy on `certify` a rate may stay under the rate rule."""
-
-LESS, MORE, SAME = "less", "more", "not told apart"
+LESS, MORE, SAME, FLOOR = "less", "more", "not told apart", "both at the floor"
 
 
 @dataclass(frozen=True)
@@ -41,11 +29,12 @@ class Contrast:
         row: The first method.
         rival: The other.
         difference: First minus other; below zero, the first leaves less of the backdoor.
-        acc: The same difference in clean accuracy.
-        attackers: Attackers that both have.
-        units: Defender records that both have.
+        acc: The same difference in clean accuracy, over the same units.
+        units: What both have: (attacker's seed, defender's seed).
         agreeing: Attackers whose own difference has the sign of the mean.
-        role: "primary", "development" or "exploratory".
+        floored: Whether the intervals of points above the floor of both, over these units, reach zero: nothing is left
+            on either side, and a difference is one of floors.
+        role: "primary", "development", "confirmation" or "exploratory".
         at_rule: Whether the rate is the one that the rate rule picks for the first method; None where the records
             do not tell.
     """
@@ -54,29 +43,45 @@ class Contrast:
     rival: Row
     difference: Interval
     acc: Interval
-    attackers: int
-    units: int
+    units: tuple[Unit, ...]
     agreeing: int
+    floored: bool
     role: str
     at_rule: bool | None
 
     @property
+    def attackers(self) -> int:
+        """Attackers that both have."""
+        return attackers(self.units)
+
+    @property
     def outcome(self) -> str:
-        """Whether the first leaves "less" of the backdoor, "more", or is "not told apart"."""
-        return outcome_of(self.difference)
+        """Whether the first leaves "less" of the backdoor, "more", is "not told apart", or "both at the floor"."""
+        return FLOOR if self.floored else outcome_of(self.difference)
 
     @property
     def status(self) -> str:
         """What may be said: a lead below five attackers; decided or not at the rate rule's rate; exploratory."""
         if self.attackers < CLAIM_ATTACKERS:
             return f"lead ({count(self.attackers, 'attacker')})"
-        if self.role != "primary":
+        if self.role != PRIMARY:
             return self.role
         if self.at_rule is None:
             return "not decided: rate rule unknown"
         if not self.at_rule:
             return "not the rate rule's rate"
-        return "not decided: interval includes zero" if self.outcome == SAME else f"decided: {self.outcome}"
+        return self._decision
+
+    @property
+    def _decision(self) -> str:
+        """A percentile interval over so few attackers excludes zero too often: each of them has to agree as well."""
+        if self.outcome == FLOOR:
+            return f"not decided: {FLOOR}"
+        if self.outcome == SAME:
+            return "not decided: interval includes zero"
+        if self.agreeing < self.attackers:
+            return "not decided: attackers disagree"
+        return f"decided: {self.outcome}"
 
 
 def outcome_of(difference: Interval) -> str:
@@ -91,90 +96,77 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def compare(row: Row, rival: Row, resampler: Resampler, rules: dict[Row, bool | None] | None = None) -> Contrast | None:
-    """Returns the contrast of two rows; None where they share no unit, or only one of them has a floor."""
-    difference = subtract(row.excess, rival.excess)
-    if not difference or (row.above is None) != (rival.above is None):
+def compare(
+    row: Row,
+    rival: Row,
+    resampler: Resampler,
+    rules: Mapping[Row, Ruling] | None = None,
+    role: str = EXPLORATORY,
+    within: frozenset[int] | None = None,
+) -> Contrast | None:
+    """Returns the contrast of two rows; None where they share no unit, or only one of them has a floor.
+
+    Args:
+        row: The first method.
+        rival: The other.
+        resampler: Makes the draws.
+        rules: The rate rule's word on each row.
+        role: What the contrast is.
+        within: Attackers that count; None for all.
+    """
+    shared = {unit for unit in set(row.excess) & set(rival.excess) if within is None or unit[0] in within}
+    if not shared or (row.above is None) != (rival.above is None):
         return None
+    difference = subtract(only(row.excess, shared), rival.excess)
     whole = mean(difference)
+    ruling = (rules or {}).get(row)
     return Contrast(
         row,
         rival,
         resampler.interval(difference),
-        resampler.interval(subtract(row.correct, rival.correct)),
-        attackers(difference),
-        len(difference),
+        resampler.interval(subtract(only(row.correct, shared), rival.correct)),
+        tuple(sorted(shared)),
         sum(bool(np.sign(one) == np.sign(whole)) for one in by_attacker(difference).values()),
-        role_of(row, rival),
-        (rules or {}).get(row),
+        row.above is not None and all(resampler.interval(only(one.excess, shared)).low <= 0.0 for one in (row, rival)),
+        role,
+        None if ruling is None else ruling.chosen,
     )
 
 
-def role_of(row: Row, rival: Row) -> str:
-    """Returns what a contrast is under PROTOCOL.md."""
-    if (row.method, rival.method) not in PRIMARY:
-        return "exploratory"
-    if row.scene.protocol == DEVELOPMENT:
-        return "development"
-    declared = row.scene.protocol == PRIMARY_PROTOCOL and row.scene.attack in PRIMARY_ATTACKS
-    return "primary" if declared and row.constraint == PRIMARY_CONSTRAINT else "exploratory"
-
-
-def contrasts(rows: Sequence[Row], resampler: Resampler) -> list[Contrast]:
+def contrasts(rows: Sequence[Row], resampler: Resampler, rules: Mapping[Row, Ruling] | None = None) -> list[Contrast]:
     """Returns every method against ft and against random masks at the same rate; the primary ones first in a scene.
 
-    The random mask is `random-third` where it was run, else the other ones.
+    Args:
+        rows: Of any number of scenes.
+        resampler: Makes the draws.
+        rules: The rate rule's word on each row, if it is known already.
     """
-    rules = rate_rule(rows)
+    rules = rate_rule(rows) if rules is None else rules
     found: list[Contrast] = []
     for group in by_scene(rows).values():
         mine = []
         for row in group:
             for rival in rivals(row, group):
-                made = compare(row, rival, resampler, rules)
-                mine += [made] if made is not None else []
-        found += sorted(mine, key=lambda one: one.role == "exploratory")
+                made = [compare(row, rival, resampler, rules, role, within) for role, within in parts(row, rival)]
+                mine += [one for one in made if one is not None]
+        found += sorted(mine, key=lambda one: one.role == EXPLORATORY)
     return found
 
 
 def rivals(row: Row, group: Iterable[Row]) -> list[Row]:
-    """Returns the rows of a scene that a row is held against: ft and a random mask at its rate."""
+    """Returns the rows of a scene that a row is held against: ft and the random masks at its rate."""
     beside = [one for one in group if one.learning_rate == row.learning_rate and one is not row]
     ft = [one for one in beside if one.method == REFERENCE and row.method != REFERENCE]
-    random = [] if row.method in (*RANDOM_MASKS, REFERENCE) else random_rows(row, beside)
-    return ft + random
+    return ft + ([] if row.method in (*RANDOM_MASKS, REFERENCE) else random_rows(row, beside))
 
 
 def random_rows(row: Row, beside: Sequence[Row]) -> list[Row]:
-    """Returns random-third if it shares a unit with a row, else the random masks of a size that was searched."""
-    shared = [one for one in beside if set(one.excess) & set(row.excess)]
-    third = [one for one in shared if one.method == THIRD]
-    sized = [one for one in shared if one.method in RANDOM_MASKS and one.constraint in ("", row.constraint)]
-    return third or sized
+    """Returns the random masks that share a unit with a row: those of a size that was searched, then random-third."""
+    shared = [one for one in beside if one.method in RANDOM_MASKS and set(one.excess) & set(row.excess)]
+    sized = [one for one in shared if one.method != THIRD and one.constraint in ("", row.constraint)]
+    return [*sized, *(one for one in shared if one.method == THIRD)]
 
 
-def rate_rule(rows: Sequence[Row]) -> dict[Row, bool | None]:
-    """Tells of each row whether its rate is the one a defender would choose.
-
-    Of the rates run, it is the highest whose accuracy on `certify` after the final fine-tuning is within half a point
-    of the best: means over the victims' units that all rates have, by method and constraint.
-
-    Returns:
-        None for rows of one rate, of which a record lacks that accuracy, or whose rates share no unit.
-    """
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.scene, row.method, row.constraint, row.note), []).append(row)
-    return {row: told for group in groups.values() for row, told in _rule(group).items()}
-
-
-def _rule(group: list[Row]) -> dict[Row, bool | None]:
-    shared = sorted(set.intersection(*(set(row.units) for row in group)))
-    if len(group) < 2 or not shared or any(unit not in row.certified for row in group for unit in shared):
-        return dict.fromkeys(group)
-    accuracy = {row: mean({unit: np.array([row.certified[unit]]) for unit in shared}) for row in group}
-    best = max(accuracy.values())
-    # A hair more than half a point: .895 is within it of .9, whatever the last bits say.
-    within = [row for row in group if accuracy[row] >= best - RATE_TOLERANCE - 1e-9]
-    chosen = max(within, key=lambda row: row.learning_rate)
-    return {row: row is chosen for row in group}
+def only(values: Values, units: Iterable[Unit]) -> Values:
+    """Returns the values of some units."""
+    return {unit: values[unit] for unit in sorted(units)}

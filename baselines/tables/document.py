@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.baselines.tables.columns import LEGEND, Table, contrast_table, main_table, split_table
-from prune_env.baselines.tables.contrasts import Contrast, contrasts, rate_rule
+from prune_env.baselines.tables.contrasts import Contrast, contrasts
 from prune_env.baselines.tables.hierarchy import Resampler, covers
 from prune_env.baselines.tables.paper_cells import paper_cell
-from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, Scene, by_scene, make_rows
+from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, by_scene, make_rows
+from prune_env.baselines.tables.rule import Ruling, rate_rule
+from prune_env.baselines.tables.scenes import Scene
 from prune_env.baselines.tables.split import Split, splits
 from prune_env.baselines.tables.verdict import verdict
 from prune_env.cache import writable, write_text
@@ -41,14 +43,14 @@ class Document:
     Attributes:
         verdict: The first paragraph, then one line a setting.
         rows: All rows.
-        rules: Whether a row's rate is the rate rule's.
+        rules: The rate rule's word on each row.
         splits: Removal split.
         contrasts: Every contrast.
     """
 
     verdict: list[str]
     rows: list[Row]
-    rules: dict[Row, bool | None]
+    rules: dict[Row, Ruling]
     splits: list[Split]
     contrasts: list[Contrast]
 
@@ -81,8 +83,9 @@ def make_document(records: Iterable[Record], seed: int = 0, draws: int = 2000) -
     rows = make_rows(records, resampler)
     if not rows:
         raise RecordError("expected records of purified victims, got none but twins'; run the bench on the victims")
-    said, rules = verdict(rows, resampler), rate_rule(rows)
-    return Document(said, rows, rules, splits(rows, resampler), contrasts(rows, resampler))
+    rules = rate_rule(rows)
+    pairs = contrasts(rows, resampler, rules)
+    return Document(verdict(rows, pairs, resampler), rows, rules, splits(rows, resampler), pairs)
 
 
 def write(document: Document, out: Path) -> list[Path]:
@@ -131,17 +134,18 @@ def csv_text(document: Document) -> str:
 def tidy(document: Document) -> list[dict[str, Any]]:
     """Returns each row as plain values by name; None where undefined or unknown."""
     parts = {one.row: one for one in document.splits}
-    return [_tidy(row, document.rules.get(row), parts.get(row)) for row in document.rows]
+    return [_tidy(row, document.rules[row], parts.get(row)) for row in document.rows]
 
 
-def _tidy(row: Row, at_rule: bool | None, split: Split | None) -> dict[str, Any]:
+def _tidy(row: Row, rule: Ruling, split: Split | None) -> dict[str, Any]:
     scene, paper = row.scene, paper_cell(row.scene.attack, row.method, row.learning_rate)
     return {
         "family": scene.family, "attack": scene.attack, "protocol": scene.protocol, "protocol_note": scene.note,
         "method": row.method, "kind": row.kind, "regime": row.regime, "constraint": row.constraint,
         "learning_rate": row.learning_rate, "note": row.note,
         "attackers": row.attackers, "records": len(row.units), "records_with_outcome": len(row.excess),
-        "interval_covers": covers(row.excess), "lead": row.attackers < CLAIM_ATTACKERS, "rate_rule": at_rule,
+        "interval_covers": covers(row.excess), "lead": row.attackers < CLAIM_ATTACKERS,
+        "rate_rule": rule.chosen, "rate_rule_records": rule.units,
         "heads": row.heads, "heads_kept": row.heads_kept, "evaluations": row.evaluations,
         **_bounds("acc", row.acc), **_bounds("lfr", row.lfr), **_bounds("auc", row.auc), **_bounds("floor", row.floor),
         **_bounds("above_floor", row.above), **_bounds("removed", row.removed),
@@ -172,7 +176,7 @@ def _contrast(one: Contrast) -> dict[str, Any]:
         "family": one.row.scene.family, "protocol": one.row.scene.protocol, "method": one.row.name,
         "rival": one.rival.name, "constraint": one.row.constraint, "learning_rate": one.row.learning_rate,
         "role": one.role, "status": one.status, "rate_rule": one.at_rule, "outcome": one.outcome,
-        "attackers": one.attackers, "records": one.units, "attackers_agreeing": one.agreeing,
+        "attackers": one.attackers, "records": len(one.units), "attackers_agreeing": one.agreeing,
         **_bounds("difference", one.difference), **_bounds("acc_difference", one.acc),
     }  # fmt: skip
 

@@ -1,18 +1,18 @@
-"""Contrasts, the rate rule, and what the first paragraph makes of them."""
+"""Contrasts: differences, what PROTOCOL.md makes of them, and what decides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
-from prune_env.baselines.tables.contrasts import Contrast, contrasts, rate_rule
+from prune_env.baselines.tables.contrasts import Contrast, contrasts
 from prune_env.baselines.tables.hierarchy import Resampler
 from prune_env.baselines.tables.rows import make_rows
-from prune_env.baselines.tables.verdict import verdict
-from prune_env.records import Record
-from tests.baselines.test_tables_rows import attacked, pair
+from prune_env.records import Record, bits_to_text
+from tests.baselines.test_tables_rows import pair
 
 SENTENCES = 40
 FLOOR = (0,) * SENTENCES
@@ -25,8 +25,15 @@ def first(share: float) -> tuple[int, ...]:
     return (1,) * flips + (0,) * (SENTENCES - flips)
 
 
-def cells(method: str, share: float, attackers: Sequence[int] = FIVE, **fields: Any) -> list[Record]:
-    return [record for one in attackers for record in pair(one, method, first(share), FLOOR, **fields)]
+def cells(
+    method: str, share: float, attackers: Sequence[int] = FIVE, family: str = "hiddenkiller-minilm", **fields: Any
+) -> list[Record]:
+    """Records of victims and twins, one defender an attacker; the twins flip nothing."""
+    return [
+        record
+        for one in attackers
+        for record in pair(one, method, first(share), FLOOR, **{"victim": f"{family}-s{one}", **fields})
+    ]
 
 
 def find(found: list[Contrast], method: str, rival: str, rate: float = 2e-5) -> Contrast:
@@ -73,111 +80,93 @@ def test_embedded_victims_are_development() -> None:
     assert find(found, "gradient", "ft").role == "development"
 
 
-@pytest.mark.parametrize(
-    ("cold", "warm", "chosen"), [(0.9, 0.895, 1e-4), (0.9, 0.8949, 2e-5), (0.89, 0.9, 1e-4), (0.9, 0.9, 1e-4)]
-)
-def test_the_rate_rule_takes_the_highest_within_half_a_point(cold: float, warm: float, chosen: float) -> None:
-    rules = rate_rule(make_rows(two_rates((cold, warm))))
-    assert {row.learning_rate for row, told in rules.items() if told} == {chosen}
-    assert {row.learning_rate for row, told in rules.items() if told is False} == {2e-5, 1e-4} - {chosen}
-
-
-def test_the_rate_rule_is_silent_without_its_accuracy_or_with_one_rate() -> None:
-    unknown = [*cells("ft", 0.9), *cells("ft", 0.9, rate=1e-4)]
-    assert set(rate_rule(make_rows(unknown)).values()) == {None}
-    assert set(rate_rule(make_rows(cells("ft", 0.9, final_certify_accuracy=0.9))).values()) == {None}
-
-
 def test_without_a_shared_unit_there_is_no_contrast() -> None:
     rows = make_rows([*cells("ft", 0.9, (11,)), *cells("gradient", 0.5, (12,))])
     assert contrasts(rows, Resampler()) == []
 
 
-def said(records: list[Record]) -> str:
-    return verdict(make_rows(records), Resampler())[0]
+def test_only_declared_families_and_attackers_are_primary() -> None:
+    def roles(family: str, attackers: Sequence[int] = FIVE, **fields: Any) -> list[tuple[str, int]]:
+        records = [*cells("ft", 0.9, attackers, family, **fields), *cells("gradient", 0.5, attackers, family, **fields)]
+        return [(one.role, one.attackers) for one in contrasts(make_rows(records), Resampler())]
+
+    assert roles("stylebkd-poetry-minilm", attack="stylebkd-poetry") == [("primary", 5)]
+    assert roles("hiddenkiller-bert") == [("exploratory", 5)]
+    assert roles("hiddenkiller-minilm", protocol="full") == [("exploratory", 5)]
+    # An attacker that was not declared takes no part in a primary contrast.
+    assert roles("hiddenkiller-minilm", (*FIVE, 17)) == [("primary", 5)]
+    assert roles("hiddenkiller-minilm", (17, 18)) == []
 
 
-def test_random_masks_that_do_better_are_said_first() -> None:
-    text = said([*cells("ft", 0.9), *cells("gradient", 0.5), *cells("random-third", 0.1)])
-    assert text.startswith("Choosing heads is not shown to help: in none of 1 setting does the best strategy")
-    assert "in 1 the random mask leaves less (its ACC minus the strategy's: +0.0 points)" in text
-    assert "against ft at the same rate it leaves less in 1, more in 0" in text
-    assert "against random-third at the same rate it leaves less in 0, more in 1" in text
-    assert "Behind each comparison stand 5 attackers." in text
+@pytest.mark.parametrize("method", ["hybrid", "candidate-vote"])
+def test_a_defence_of_the_projects_own_has_its_development_apart(method: str) -> None:
+    attackers = range(11, 17)
+    tuned = [*cells("ft", 0.9, attackers), *cells(method, 0.5, (11, 12, 13)), *cells(method, 0.1, (14, 15, 16))]
+    found = contrasts(make_rows(tuned), Resampler())
+    assert [(one.role, [unit[0] for unit in one.units]) for one in found] == [
+        ("development", [11, 12, 13]),
+        ("confirmation", [14, 15, 16]),
+    ]
+    assert [one.difference.value for one in found] == pytest.approx([-0.4, -0.8])
+    style = [
+        record
+        for name, share in (("ft", 0.9), (method, 0.5))
+        for record in cells(name, share, attackers, "stylebkd-poetry-minilm", attack="stylebkd-poetry")
+    ]
+    assert [(one.role, one.attackers) for one in contrasts(make_rows(style), Resampler())] == [("confirmation", 6)]
 
 
-def test_a_strategy_that_beats_chance_is_said_with_gradients_share() -> None:
-    text = said([*cells("ft", 0.9), *cells("gradient", 0.5), *cells("bayesian", 0.1), *cells("random-third", 0.4)])
-    assert text.startswith("Choosing heads helps here, though not by gradient: in 1 of 1 setting")
-    assert (
-        "Of 2 strategies, at least one leaves less than ft at the same rate in 1 of 1 setting (bayesian, gradient)."
-        in text
-    )
-
-
-def test_leads_are_called_so() -> None:
-    text = said([*cells("ft", 0.9, (11,)), *cells("gradient", 0.1, (11,)), *cells("random-third", 0.4, (11,))])
-    assert text.startswith("As a lead: choosing heads helps here: in 1 of 1 setting")
-    assert text.endswith(
-        "With 1 attacker behind a comparison, what rests on fewer than 5 is a lead and not a result. "
-        "Where there is one, the intervals do not cover how attackers vary."
-    )
-
-
-def test_a_warmer_rate_that_does_better_is_said() -> None:
-    text = said([*cells("ft", 0.9), *cells("gradient", 0.5), *cells("ft", 0.1, rate=1e-4)])
-    assert text.startswith("No random mask was run beside the strategies")
-    assert "beside the best strategy at the lower rate, leaves less in 1, more in 0" in text
-
-
-def test_restart_that_beats_all_is_said() -> None:
-    restart = [
-        attacked(one, "restart", first(0.0), regime="reference", config={
-            "protocol": {"name": "phrases-15k"}, "search": {}, "training": {"learning_rate": 2e-5, "epochs": 1},
-            "recovery": {"name": "CleanEncoder"},
-        })
-        for one in FIVE
-    ]  # fmt: skip
-    text = said([*cells("ft", 0.9), *cells("gradient", 0.5), *cells("random-third", 0.6), *restart])
-    assert "(restart), where one can be had, beside the best strategy at the same rate, leaves less in 1" in text
-    assert (
-        "Of all methods and rates, restart leaves the fewest points on alpha, protocol phrases-15k (ACC 50.0)." in text
-    )
-
-
-def test_real_data_come_before_the_embedded_victims() -> None:
-    embedded = [
-        record for one in (cells("ft", 0.9, protocol="embedded"), cells("gradient", 0.1, protocol="embedded"))
-        for record in one
-    ]  # fmt: skip
-    real = [*cells("ft", 0.9), *cells("gradient", 0.5), *cells("random-third", 0.1)]
-    found = verdict(make_rows([*real, *_elsewhere(embedded)]), Resampler())
-    assert found[0].startswith("On real data. Choosing heads is not shown to help")
-    assert found[1].startswith("On the embedded victims (development). No random mask was run")
-
-
-def _elsewhere(records: list[Record]) -> list[Record]:
-    """The records as another family's."""
-    from dataclasses import replace
-
+def at_two_rates(method: str, shares: dict[int, float]) -> list[Record]:
     return [
-        replace(one, victim=f"tiny-s{one.attacker_seed}", victim_sha256="e" * 60 + one.victim_sha256[-4:])
-        for one in records
+        record
+        for rate in (2e-5, 1e-4)
+        for attacker, share in shares.items()
+        for record in cells(method, share, (attacker,), rate=rate, final_certify_accuracy=0.9)
     ]
 
 
-def test_lines_say_what_each_rival_leaves_and_on_how_many_records() -> None:
-    records = [*cells("ft", 0.9), *cells("gradient", 0.5), *cells("random-third", 0.1, (11, 12))]
-    line = verdict(make_rows(records), Resampler())[1]
-    assert line.startswith(
-        "alpha, protocol phrases-15k, 2e-5: the best strategy, gradient (2 of 4 heads kept, ACC 50.0), leaves 50.0 "
-        "points above the floor (5 attackers, 5 defender records); a random mask (random-third, ACC 50.0) leaves less, "
-        "-40.0 ["
-    )
-    assert "] points over 2 shared records; ft at the same rate (ACC 50.0) leaves more, +40.0 [" in line
+def test_attackers_that_disagree_decide_nothing() -> None:
+    records = at_two_rates("ft", dict.fromkeys(range(11, 17), 0.5))
+    most = {**dict.fromkeys(range(11, 16), 0.1), 16: 0.6}
+    one = find(contrasts(make_rows([*records, *at_two_rates("gradient", most)]), Resampler()), "gradient", "ft", 1e-4)
+    # Five attackers at -40 points, one at +10: the interval excludes zero, one attacker does not agree.
+    assert one.difference.value == pytest.approx(-1.9 / 6) and one.difference.high < 0.0
+    assert (one.agreeing, one.attackers, one.status) == (5, 6, "not decided: attackers disagree")
 
 
-def test_nothing_to_compare_is_said() -> None:
-    assert verdict(make_rows(cells("ft", 0.9)), Resampler()) == [
-        "No strategy stands beside plain fine-tuning or a random mask here, so nothing is compared."
+def test_where_nothing_is_left_neither_side_leaves_less() -> None:
+    def near(method: str, flips: tuple[int, ...], floor: tuple[int, ...], rate: float) -> list[Record]:
+        return [
+            record
+            for one in FIVE
+            for record in pair(
+                one, method, flips, floor, victim=f"hiddenkiller-minilm-s{one}", rate=rate, final_certify_accuracy=0.9
+            )
+        ]
+
+    records = [
+        record
+        for rate in (2e-5, 1e-4)
+        for cell in (near("ft", first(0.2), first(0.2), rate), near("gradient", FLOOR, first(0.4), rate))
+        for record in cell
     ]
+    one = find(contrasts(make_rows(records), Resampler()), "gradient", "ft", 1e-4)
+    # Zero points beside 40 below the floor: the difference excludes zero, and means nothing.
+    assert one.difference.value == pytest.approx(-0.4) and one.difference.high < 0.0
+    assert (one.outcome, one.status) == ("both at the floor", "not decided: both at the floor")
+
+
+def test_accuracy_is_compared_over_the_units_of_the_difference() -> None:
+    alone = [
+        one for one in cells("gradient", 0.5, (12,), correct=bits_to_text(np.array([1, 1]))) if one.role == "victim"
+    ]
+    rows = make_rows([*cells("ft", 0.9, (11, 12)), *cells("gradient", 0.5, (11,)), *alone])
+    one = find(contrasts(rows, Resampler()), "gradient", "ft")
+    # Attacker 12 has no twin, and so no difference; its accuracy, 50 points better, is none of this contrast's.
+    assert (one.units, one.acc.value) == (((11, 11),), 0.0)
+
+
+def test_every_random_mask_is_a_rival_the_matched_one_first() -> None:
+    records = [*cells("gradient", 0.5), *cells("random", 0.4), *cells("random-third", 0.1)]
+    found = contrasts(make_rows(records), Resampler())
+    assert [(one.rival.method, one.role) for one in found] == [("random-third", "primary"), ("random", "exploratory")]

@@ -28,7 +28,8 @@ def test_it_writes_three_files_and_says_where(records: Path, tmp_path: Path, cap
     out = tmp_path / "report"
     assert main(["report", str(records), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("As a lead: choosing heads is not shown to help")
+    assert shown.startswith("Primary contrasts (PROTOCOL.md; points above the matched floor")
+    assert "as a lead, choosing heads is not shown to help" in " ".join(shown.split())
     assert all(str(out / name) in shown for name in ("report.md", "report.csv", "report.html"))
     assert "50.0 [" in shown and "2† / 2" in shown
 
@@ -49,7 +50,7 @@ def test_the_csv_is_tidy_and_unrounded(records: Path, tmp_path: Path) -> None:
     ]
     gradient = rows[2]
     assert (gradient["family"], gradient["attackers"], gradient["records"], gradient["lead"]) == (
-        "alpha",
+        "hiddenkiller-minilm",
         "2",
         "2",
         "True",
@@ -57,7 +58,7 @@ def test_the_csv_is_tidy_and_unrounded(records: Path, tmp_path: Path) -> None:
     assert float(gradient["above_floor"]) == 0.5 and float(gradient["above_floor_low"]) < 0.5
     assert float(gradient["removed"]) == pytest.approx(4 / 9)
     assert (gradient["recovery_passes"], gradient["paper_lfr"]) == ("", "31.71")
-    assert [row["rate_rule"] for row in rows] == ["False", "True"] * 4
+    assert [(row["rate_rule"], row["rate_rule_records"]) for row in rows] == [("False", "2"), ("True", "2")] * 4
 
 
 def test_the_page_stands_alone(records: Path, tmp_path: Path) -> None:
@@ -74,12 +75,13 @@ def test_the_page_stands_alone(records: Path, tmp_path: Path) -> None:
 def test_markdown_has_the_legend_and_every_table(records: Path, tmp_path: Path) -> None:
     main(["report", str(records), "--out", str(tmp_path / "report")])
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    assert text.startswith("# What removes the backdoor\n\nAs a lead: choosing heads is not shown to help")
+    assert text.startswith("# What removes the backdoor\n\nPrimary contrasts (PROTOCOL.md; points above")
     assert "| paper (BERT-base) ACC | paper (BERT-base) LFR |" in text and "31.71 ± 0.85" in text
     assert "| gradient - ft | 1e-4 ◂ | primary | lead (2 attackers) | 2† / 2 |" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| gradient |")}
     assert widths == {18, 8}
     assert "† a lead: fewer than 5 attackers" in text
+    assert "Records by which the rate rule compared rates: 2 of 2 of ft, gradient, bayesian, random-third." in text
 
 
 def test_json_is_the_whole_report(records: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -1,0 +1,43 @@
+"""Phrases that sentences share: how often which side left less, at what cost, with how many heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prune_env.baselines.tables.contrasts import FLOOR, LESS, MORE, SAME, Contrast, count
+
+
+def tally(met: Sequence[Contrast], rival: bool = False) -> str:
+    """Counts outcomes over settings, from the first method's side, or from the rival's."""
+    less, more = (MORE, LESS) if rival else (LESS, MORE)
+    numbers = [sum(one.outcome == kind for one in met) for kind in (less, more, SAME, FLOOR)]
+    floored = f", both are at the floor in {numbers[3]}" if numbers[3] else ""
+    return (
+        f"leaves less in {numbers[0]}, more in {numbers[1]} and is not told apart in {numbers[2]}{floored} of "
+        f"{settings_text(len(met))}"
+    )
+
+
+def cost(met: Sequence[Contrast]) -> str:
+    """Says what the rivals' clean accuracy is beside the strategy's."""
+    return (
+        f"its ACC minus the strategy's: {_span([round(-100 * one.acc.value, 1) + 0.0 for one in met], '+.1f')} points"
+    )
+
+
+def heads(met: Sequence[Contrast]) -> str:
+    """Says how many heads the strategy keeps, and how many its rival."""
+    sizes = {one.row.heads for one in met}
+    of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
+    mine, theirs = ([getattr(one, side).heads_kept for one in met] for side in ("row", "rival"))
+    return f"heads kept: {_span(mine, '.3g')}{of} beside {_span(theirs, '.3g')}"
+
+
+def settings_text(number: int) -> str:
+    """Writes "1 setting", "3 settings"."""
+    return count(number, "setting")
+
+
+def _span(numbers: Sequence[float], form: str) -> str:
+    low, high = format(min(numbers), form), format(max(numbers), form)
+    return low if low == high else f"{low} to {high}"
