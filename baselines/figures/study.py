@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import numpy as np
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.style import light_grid, new_figure
 from prune_env.baselines.study.correlations import correlation, sample
-from prune_env.baselines.study.report import SHIPPED
+from prune_env.baselines.study.report import NOT_SHIPPED, SHIPPED
 from prune_env.baselines.study.table import Table, read_tables
-from prune_env.errors import FigureError, RecordError
+from prune_env.errors import FigureError
 from prune_env.metrics import Interval
 
 if TYPE_CHECKING:
@@ -28,15 +27,9 @@ PREDICTORS = {
 
 def draw(request: Request) -> list[Picture]:
     """Draws one picture: a row a victim, a column a predictor."""
-    folder = Path(SHIPPED) if request.study is None else request.study
-    try:
-        tables = read_tables(folder)
-    except RecordError as error:
-        if request.study is not None:
-            raise
-        raise FigureError(
-            "no table of a mask study ships; run prune-env study --out DIR, then --ship FOLDER"
-        ) from error
+    if request.study is None and not any(SHIPPED.glob("*.csv")):
+        raise FigureError(f"{NOT_SHIPPED} --study TABLES")
+    tables = read_tables(SHIPPED if request.study is None else request.study)
     return [_picture(tables)]
 
 

@@ -9,10 +9,17 @@ import numpy as np
 
 from prune_env.baselines.study.correlations import OTHER_SEED, correlation, predictors, sample
 from prune_env.baselines.study.ground_truth import metric_auc
-from prune_env.baselines.study.table import Rows, Table
+from prune_env.baselines.study.table import Rows, Table, read_tables
+from prune_env.errors import RecordError
 from prune_env.metrics import Interval
 
 SHIPPED = Path(__file__).parents[1] / "results" / "study"
+
+NOT_SHIPPED = (
+    "the table of the mask study is not shipped yet; run `prune-env study --out RUN` (days of one core), then "
+    "`prune-env study --out RUN --ship TABLES`, and name that folder by"
+)
+"""What to do without the study's own table; the flag that names a folder follows."""
 
 _DIGITS = 2
 _AFFORDED = 0.005
@@ -28,6 +35,17 @@ the number, the less of the backdoor is left. "At equal size" compares masks tha
 The intervals are over masks; there are one attacker a victim and few seeds, and none of that is in them.
 `python -m prune_env study --report` makes this page of the tables in this folder.
 """
+
+
+def shipped() -> list[Table]:
+    """Reads the tables that ship.
+
+    Raises:
+        RecordError: None ship yet; or one that is not what a study wrote.
+    """
+    if not any(SHIPPED.glob("*.csv")):
+        raise RecordError(f"{NOT_SHIPPED} --table TABLES")
+    return read_tables(SHIPPED)
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -54,11 +72,17 @@ def _correlations(title: str, groups: list[tuple[Table, int]]) -> str:
     alone = [(f"seed {seed}", sample([(table, seed)])) for table, seed in groups] if single and len(groups) > 1 else []
     head = ["known beforehand", "all", "at equal size", *(label for label, _ in alone)]
     lines = [f"## {title}: {len(found.kept)} masks, {_named(groups)}", "", _row(head), _row(["---"] * len(head))]
-    for name in [*predictors(*groups[0]), OTHER_SEED]:
+    for name in [*_common(groups), OTHER_SEED]:
         cells = [_cell(correlation(found, name)), _cell(correlation(found, name, equal_size=True))]
         cells += [_cell(correlation(one, name)) for _, one in alone]
         lines.append(_row([name, *cells]))
     return "\n".join([*lines, ""])
+
+
+def _common(groups: list[tuple[Table, int]]) -> list[str]:
+    """Returns the predictors that all groups have: victims without carriers know no ground truth."""
+    first, *others = ([*predictors(table, seed)] for table, seed in groups)
+    return [name for name in first if all(name in known for known in others)]
 
 
 def _choices(table: Table) -> str:

@@ -93,11 +93,11 @@ def _with_progress(what: str, work: Callable[[Callable[[str, int, int], None]], 
 
 
 def _report(args: argparse.Namespace) -> int:
-    from prune_env.baselines.study.report import SHIPPED, markdown
+    from prune_env.baselines.study.report import markdown, shipped
     from prune_env.baselines.study.table import read_tables
     from prune_env.cache import write_text
 
-    text = markdown(read_tables(args.table or SHIPPED))
+    text = markdown(shipped() if args.table is None else read_tables(args.table))
     if args.save is not None:
         write_text(args.save, text)
     print(text, end="")  # noqa: T201

@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from prune_env.baselines.figures.drawing import Request
+from prune_env.baselines.figures.study import draw
 from prune_env.baselines.study.agreement import compare, sentence
 from prune_env.baselines.study.beforehand import mask_returns
 from prune_env.baselines.study.ground_truth import carriers_pruned, mask_auc, mask_aucs, metric_auc
 from prune_env.baselines.study.masks import chunks, study_masks
 from prune_env.baselines.study.outcomes import Case, Judged, fine_tune, judge_stack
 from prune_env.baselines.study.parts import LOCK, Part, Study, parts, read_part
-from prune_env.baselines.study.report import markdown
+from prune_env.baselines.study.report import markdown, shipped
 from prune_env.baselines.study.run import run
 from prune_env.baselines.study.table import COLUMNS, expected_return, read_table, read_tables, ship
 from prune_env.engine.table import TableEvaluator
-from prune_env.errors import ConfigError, OutputError, RecordError
+from prune_env.errors import ConfigError, FigureError, OutputError, RecordError
 from prune_env.types import full_mask, mask_to_text
 from prune_env.victims import protocols
 from prune_env.victims.diagnosis import open_diagnosis
@@ -335,3 +337,24 @@ def test_the_page_names_every_number_with_its_count(finished: Study, tmp_path: P
     assert "## alpha: 9 masks, 1 victim, defender's seeds 11, 12" in page
     assert "return (default reward)" in page and "LFR of another defender's seed" in page
     assert "heads that carry the backdoor" not in page, "random victims have no carriers"
+
+
+def test_victims_with_and_without_carriers_share_a_page(finished: Study, tmp_path: Path) -> None:
+    ship(finished, tmp_path)
+    (plain,) = read_tables(tmp_path)
+    routed = replace(plain, victim="routed", carriers=CARRIERS)
+    for tables in ([plain, routed], [routed, plain]):
+        page = markdown(tables)
+        together = page.partition("## All victims and seeds: 9 masks, 2 victims")[2].partition("\n## ")[0]
+        assert "return (default reward)" in together and "ground truth" not in together
+        alone = page.partition("## routed: ")[2].partition("\n## ")[0]
+        assert "carriers pruned (ground truth)" in alone and "the 1 heads that carry the backdoor" in alone
+
+
+def test_a_table_that_is_not_shipped_yet_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("prune_env.baselines.study.report", "prune_env.baselines.figures.study"):
+        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path)
+    with pytest.raises(RecordError, match=r"not shipped yet; run .*--out RUN --ship TABLES`, .* by --table TABLES"):
+        shipped()
+    with pytest.raises(FigureError, match=r"not shipped yet; run .*--out RUN --ship TABLES`, .* by --study TABLES"):
+        draw(Request((), tmp_path))
