@@ -40,14 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="folder of the finished parts")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--ship", type=Path, metavar="DIR", help="write the tables of what is finished in --out to this folder; no run")
-    add("--check", metavar="N", help="fine-tune N finished masks one by one as well, and compare; no other run")
+    add("--check", metavar="N", help="fine-tune N finished masks one by one as well, and compare; exits with 1 "
+        "if they disagree; no other run")  # fmt: skip
     add("--report", action="store_true", help="print the correlations as Markdown; no run")
     add("--table", type=Path, metavar="DIR", help="folder of the tables to report on (default: those that ship)")
     add("--save", type=Path, metavar="FILE", help="also write the report to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs what is missing, or ships, or reports; 0 when it is done."""
+    """Runs what is missing, or ships, or reports; 0 when it is done, 1 when a check finds that stacks disagree."""
     if args.report:
         return _report(args)
     if args.out is None:
@@ -68,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
         from prune_env.baselines.study.agreement import compare, sentence
 
         (count,) = numbers([args.check], whole, "a number of masks", "24")
-        print(sentence(_with_progress("masks", lambda report: compare(study, count, report))))  # noqa: T201
-        return 0
+        found = _with_progress("masks", lambda report: compare(study, count, report))
+        print(sentence(found))  # noqa: T201
+        return 0 if all(one.holds for one in found) else 1
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")

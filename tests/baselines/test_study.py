@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from prune_env.baselines.figures.drawing import Request
 from prune_env.baselines.figures.study import draw
-from prune_env.baselines.study.agreement import compare, sentence
+from prune_env.baselines.study.agreement import Agreement, compare, drawn, sentence
 from prune_env.baselines.study.beforehand import mask_returns
 from prune_env.baselines.study.ground_truth import carriers_pruned, mask_auc, mask_aucs, metric_auc
 from prune_env.baselines.study.masks import chunks, study_masks
@@ -217,27 +217,64 @@ def test_a_changed_table_is_refused(finished: Study, tmp_path: Path, column: str
         read_table(path)
 
 
-def test_masks_are_fine_tuned_one_by_one_to_compare(finished: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_fine_tuned_one_by_one_to_compare(copied: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
+    stacked = {}
+    for part in parts(copied):
+        content = read_part(copied, part)
+        assert content is not None
+        if part.chunk is not None:
+            stacked |= {(part.seed, mask): one for mask, one in zip(content["masks"], content["outcomes"], strict=True)}
 
-    def alone(case: Case, mask: np.ndarray) -> Judged:
+    def alone(case: int, mask: np.ndarray) -> Judged:
         asked.append(mask_to_text(mask))
-        part = read_part(finished, Part(finished.victims[0], 11, 0))
-        assert part is not None
-        stacked = part["outcomes"][part["masks"].index(asked[-1])]
-        return Judged(stacked["acc"], stacked["lfr"] - 0.02 * (len(asked) % 2), stacked["auc"])
+        one = stacked[case, asked[-1]]
+        return Judged(one["acc"], one["lfr"] - 0.02 * (len(asked) % 2), one["auc"])
 
     monkeypatch.setattr("prune_env.baselines.study.agreement.purify_alone", alone)
-    monkeypatch.setattr("prune_env.baselines.study.agreement.open_case", lambda *_: None)
-    found = compare(finished, 2, lambda *_: None)
+    monkeypatch.setattr("prune_env.baselines.study.agreement.open_case", lambda _, seed: seed)
+    found = compare(copied, 2, lambda *_: None)
     lfr, acc, _ = found
     assert (lfr.outcome, lfr.masks, acc.mean, acc.error) == ("lfr", 2, 0.0, 0.0)
     # Differences .02 and 0: mean .01, sd .02 / sqrt(2), standard error .01.
     assert (lfr.mean, lfr.spread, lfr.error) == pytest.approx((0.01, 0.02 / 2**0.5, 0.01))
     assert "over 2 masks, in points: LFR +1.00 +- 1.00 (sd 1.4)" in sentence(found)
-    assert compare(finished, 2, lambda *_: None) == found and len(asked) == 2
+    assert compare(copied, 2, lambda *_: None) == found and len(asked) == 2
+    files = sorted(copied.out.glob("alpha-s1?/one-by-one/*.json"))
+    assert [file.parent.parent.name for file in files] == ["alpha-s11", "alpha-s12"], "one of each seed"
+    content = json.loads(files[0].read_text(encoding="utf-8"))
+    older = {name: content[name] for name in ("acc", "lfr", "auc")}
+    files[0].write_text(json.dumps(older), encoding="utf-8")
+    assert compare(copied, 2, lambda *_: None) == found, "older files do not name their victim"
+    files[0].write_text(json.dumps({**content, "victim_sha256": "0" * 64}), encoding="utf-8")
+    with pytest.raises(RecordError, match="alpha's victim as it is now, got another"):
+        compare(copied, 2, lambda *_: None)
     with pytest.raises(RecordError, match="at least two fine-tuned masks"):
-        compare(Study(("alpha",), (1,), 9, finished.out), 2, lambda *_: None)
+        compare(Study(("alpha",), (1,), 9, copied.out), 2, lambda *_: None)
+
+
+def test_a_check_takes_masks_of_all_victims_seeds_and_chunks() -> None:
+    pairs = [
+        (Part(victim, seed, chunk), f"{chunk}{mask}")
+        for victim in "ab"
+        for seed in (11, 12)
+        for chunk in range(3)
+        for mask in range(8)
+    ]
+    first = drawn(pairs, 12)
+    assert len({part for part, _ in first}) == 12, "each chunk of each victim and seed once"
+    assert len({(part.victim, part.seed) for part, _ in first[:4]}) == 4
+    assert set(drawn(pairs, 99)) == set(pairs)
+    assert drawn(pairs, 5) == first[:5], "more masks later keep the first ones"
+
+
+def test_a_check_has_a_verdict() -> None:
+    agree = [Agreement("lfr", 24, 0.03, 0.01, 0.05), Agreement("acc", 24, 0.0, 0.0, 0.0)]
+    assert all(one.holds for one in agree)
+    assert sentence(agree).endswith("They agree: nothing is further than 3 standard errors from zero.")
+    off = [*agree, Agreement("auc", 24, -0.031, 0.01, 0.05)]
+    assert [one.holds for one in off] == [True, True, False]
+    assert sentence(off).endswith("They DISAGREE: AUC further than 3 standard errors from zero.")
 
 
 def test_a_missing_or_foreign_table_is_refused(finished: Study, tmp_path: Path) -> None:

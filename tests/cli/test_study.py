@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from prune_env.baselines.study.agreement import Agreement
 from prune_env.cli.main import main
 
 Capture = pytest.CaptureFixture[str]
@@ -50,3 +51,21 @@ def test_what_cannot_be_done_is_said(
     assert main(["study", *arguments]) == 2
     assert complaint in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("mean", "code"), [(0.02, 0), (0.04, 1)])
+def test_a_check_that_finds_a_difference_exits_with_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, mean: float, code: int
+) -> None:
+    found = [Agreement("lfr", 24, mean, 0.01, 0.05)]
+    monkeypatch.setattr("prune_env.baselines.study.agreement.compare", lambda *_: found)
+    assert main(["study", "--out", str(tmp_path), "--check", "24"]) == code
+    assert ("They agree" in capsys.readouterr().out) == (code == 0)
+
+
+def test_a_report_without_a_table_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("prune_env.baselines.study.report.SHIPPED", tmp_path)
+    assert main(["study", "--report"]) == 2
+    assert "not shipped yet; run `prune-env study --out RUN`" in capsys.readouterr().err
