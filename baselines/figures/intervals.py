@@ -2,66 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Sequence
 
 from prune_env.baselines.figures.matching import Pair
-from prune_env.baselines.tables.hierarchy import Resampler, Unit, covers
-from prune_env.errors import FigureError
+from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, covers, subtract
+from prune_env.baselines.tables.rows import bits
+from prune_env.errors import DataError, FigureError
 from prune_env.metrics import Interval
-from prune_env.records import Record, bits_from_text
-
-
-def interval(found: Iterable[Pair], bits: Callable[[Pair], NDArray[np.float64] | None]) -> Interval:
-    """Returns the mean over attackers of a number of each sentence, with its 95 % hierarchical interval.
-
-    Args:
-        found: Records of one method in one setting; of two of one attacker and defender the later one counts.
-        bits: Returns one value a sentence, (M,); None leaves the record out.
-
-    Raises:
-        FigureError: No record left.
-    """
-    values: dict[Unit, NDArray[np.float64]] = {}
-    for pair in found:
-        value = bits(pair)
-        if value is not None:
-            values[pair.unit] = value
-    if not values:
-        raise FigureError("no record has the twin's beside it; run prune-env bench on victims that have a twin")
-    return Resampler().interval(values)
+from prune_env.records import Record
 
 
 def above_floor(found: Iterable[Pair]) -> Interval:
-    """Returns points above the matched floor, as a rate."""
-    return interval(found, lambda pair: pair.excess)
+    """Returns points above the matched floor, as a rate: the mean over attackers, with its 95 % hierarchical interval.
+
+    Raises:
+        FigureError: No record has a twin's beside it, two are of one unit, or they were judged on other sentences.
+    """
+    return Resampler().interval(excess(found))
+
+
+def excess(found: Iterable[Pair]) -> Values:
+    """Returns flips of the victim minus the twin's, sentence by sentence, of each unit that has a twin.
+
+    Raises:
+        FigureError: As `above_floor`.
+    """
+    paired = [pair for pair in found if pair.twin is not None]
+    try:
+        values = subtract(bits(_by_unit(paired), "flipped"), bits(_twins(paired), "flipped"))
+    except DataError as error:
+        raise FigureError(f"{paired[0].record.method} on {paired[0].family}: {error}") from error
+    if not values:
+        raise FigureError("no record has the twin's beside it; run prune-env bench on victims that have a twin")
+    return values
 
 
 def lfr(found: Iterable[Pair]) -> Interval:
-    """Returns LFR after the purification."""
-    return interval(found, lambda pair: bits_of(pair.record, "flipped"))
+    """Returns LFR after the purification, as `above_floor`."""
+    return Resampler().interval(bits(_by_unit(found), "flipped"))
 
 
 def floor(found: Iterable[Pair]) -> Interval | None:
     """Returns the twins' LFR after the same; None where no record has a twin."""
-
-    def flipped(pair: Pair) -> NDArray[np.float64] | None:
-        return None if pair.twin is None else bits_of(pair.twin, "flipped")
-
-    every = list(found)
-    return interval(every, flipped) if any(pair.twin is not None for pair in every) else None
+    twins = _twins(found)
+    return Resampler().interval(bits(twins, "flipped")) if twins else None
 
 
 def acc(found: Iterable[Pair]) -> Interval:
     """Returns clean test accuracy after the purification."""
-    return interval(found, lambda pair: bits_of(pair.record, "correct"))
+    return Resampler().interval(bits(_by_unit(found), "correct"))
 
 
-def bits_of(record: Record, name: str) -> NDArray[np.float64]:
-    """Returns a record's "flipped" or "correct" as 0 and 1, one a sentence."""
-    return bits_from_text(getattr(record, name)).astype(np.float64)
+def _by_unit(found: Iterable[Pair]) -> dict[Unit, Record]:
+    units: dict[Unit, Record] = {}
+    for pair in found:
+        known = units.setdefault(pair.unit, pair.record)
+        if known is not pair.record:
+            raise FigureError(
+                f"expected one record of {known.method} for attacker {pair.unit[0]} and defender {pair.unit[1]} of "
+                f"{pair.family}, got two that differ in their settings or victims ({known.victim}, "
+                f"{pair.record.victim}); draw them from files of their own"
+            )
+    return units
+
+
+def _twins(found: Iterable[Pair]) -> dict[Unit, Record]:
+    every = list(found)
+    _by_unit(every)
+    return {pair.unit: pair.twin for pair in every if pair.twin is not None}
 
 
 def note(groups: Iterable[Sequence[Pair]]) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from prune_env.baselines.families import family_of
 from prune_env.baselines.summary import REFERENCE, constraint_of, matching, members_in, one_version
 from prune_env.baselines.tables.hierarchy import Unit
+from prune_env.baselines.tables.scenes import differences
 from prune_env.defense import NO_CONSTRAINT
 from prune_env.errors import FigureError
 from prune_env.methods import METHODS, get_method
-from prune_env.records import Record, bits_from_text, only
+from prune_env.records import Record, only
 from prune_env.types import HeadMask, mask_from_text
+
+Scene = tuple[str, str, str]
+"""Family, protocol, and what sets it apart from another of the same two: see `by_scene`."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,6 @@ class Pair:
 
     record: Record
     twin: Record | None
-
-    @property
-    def excess(self) -> NDArray[np.float64] | None:
-        """Flips of the victim minus the twin's, sentence by sentence, (M,); None without a twin."""
-        if self.twin is None:
-            return None
-        mine, theirs = (bits_from_text(one.flipped).astype(np.float64) for one in (self.record, self.twin))
-        if mine.shape != theirs.shape:
-            raise FigureError(
-                f"{self.record.victim} and its twin were judged on {len(mine)} and {len(theirs)} sentences; draw "
-                "records of one version of a victim at a time"
-            )
-        return mine - theirs
 
     @property
     def family(self) -> str:
@@ -90,20 +80,56 @@ def masks_of(record: Record) -> tuple[HeadMask, ...]:
 
 
 def one_constraint(found: Sequence[Pair]) -> tuple[list[Pair], str]:
-    """Keeps one constraint a family, protocol and method: the one with most records, of equals the loosest.
+    """Keeps one constraint a family and protocol: the one with most records, of equals the loosest.
+
+    What was searched without a constraint stays. So does a method that never ran under the one that is kept, under the
+    one of its own with most records.
 
     Returns:
-        The kept pairs, and a sentence for the caption that says what was left out; "" if nothing was.
+        The kept pairs, and sentences for the caption: what was left out, and which methods are under another
+        constraint; "" if neither.
     """
-    groups: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for pair in found:
-        groups[_group(pair)][constraint_of(pair.record)] += 1
-    chosen = {group: min(counts, key=lambda one: (-counts[one], one)) for group, counts in groups.items()}
-    kept = [pair for pair in found if constraint_of(pair.record) == chosen[_group(pair)]]
-    if len(kept) == len(found):
-        return kept, ""
-    names = sorted({constraint for constraint in chosen.values() if constraint})
-    return kept, f"Several constraints were run; shown is the one with most records ({', '.join(names)})."
+        groups[pair.family, pair.record.protocol].append(pair)
+    chosen: dict[tuple[str, str, str], str] = {}
+    common: dict[tuple[str, str], str] = {}
+    for group, own in groups.items():
+        common[group] = _usual(own)
+        for method in {pair.record.method for pair in own}:
+            runs = [pair for pair in own if pair.record.method == method]
+            there = {constraint_of(pair.record) for pair in runs}
+            chosen[*group, method] = common[group] if common[group] in there else _usual(runs)
+    kept = [pair for pair in found if constraint_of(pair.record) in ("", chosen[_group(pair)])]
+    notes = []
+    if len(kept) < len(found):
+        names = ", ".join(sorted({constraint for constraint in common.values() if constraint}))
+        notes.append(f"Several constraints were run; shown is the one with most records ({names}).")
+    other = {
+        f"{method} on {family} ({constraint})"
+        for (family, protocol, method), constraint in chosen.items()
+        if constraint not in ("", common[family, protocol])
+    }
+    if other:
+        notes.append(f"Under a constraint of their own, and not to be compared: {', '.join(sorted(other))}.")
+    return kept, " ".join(notes)
+
+
+def _usual(found: Sequence[Pair]) -> str:
+    """Returns the constraint with most records, of equals the loosest; "" where there is none."""
+    counts = Counter(constraint_of(pair.record) for pair in found)
+    del counts[""]
+    bounds = {constraint_of(pair.record): _strictness(pair.record) for pair in found}
+    return min(counts, key=lambda one: (-counts[one], bounds[one], one), default="")
+
+
+def _strictness(record: Record) -> float:
+    """Returns the accuracy that a search had to hold, of a drop from an accuracy that is not recorded: from 1."""
+    search = record.config["search"]
+    environment = search.get("matched", search).get("environment", {})
+    if environment.get("max_accuracy_drop") is None:
+        return float(environment.get("threshold") or 0.0)
+    return 1.0 - float(environment["max_accuracy_drop"]) if record.threshold is None else record.threshold
 
 
 def one_rate(found: Sequence[Pair], asked: float | None) -> tuple[list[Pair], float]:
@@ -121,9 +147,56 @@ def one_rate(found: Sequence[Pair], asked: float | None) -> tuple[list[Pair], fl
     return [pair for pair in found if pair.rate == rate or _own_rate(pair)], rate
 
 
+def by_scene(found: Iterable[Pair]) -> dict[Scene, list[Pair]]:
+    """Groups records by what is held fixed where methods are compared: victims, clean data, fine-tuning but its rate.
+
+    Returns:
+        (family, protocol, note) -> records, sorted; the note says what sets a scene apart from another of the same
+        family and protocol, "" where there is none.
+    """
+    groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in found:
+        groups[pair.family, pair.record.protocol].append(pair)
+    scenes = {}
+    for (family, protocol), own in sorted(groups.items()):
+        for note, part in _apart(own, _circumstances).items():
+            scenes[family, protocol, note] = part
+    return scenes
+
+
+def by_setting(found: Iterable[Pair]) -> dict[str, list[Pair]]:
+    """Groups records of one method in one scene by their whole configuration.
+
+    Returns:
+        Note -> records; the note says what sets a configuration apart from the others, "" where there is only one.
+    """
+    return _apart(found, lambda pair: pair.record.config)
+
+
+def _apart(found: Iterable[Pair], settings: Callable[[Pair], dict[str, Any]]) -> dict[str, list[Pair]]:
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in found:
+        groups[json.dumps(settings(pair), sort_keys=True)].append(pair)
+    notes = differences([settings(group[0]) for group in groups.values()])
+    parts: dict[str, list[Pair]] = defaultdict(list)
+    for note, group in zip(notes, groups.values(), strict=True):
+        parts[note] += group
+    return dict(sorted(parts.items()))
+
+
+def _circumstances(pair: Pair) -> dict[str, Any]:
+    training = {name: value for name, value in pair.record.config["training"].items() if name != "learning_rate"}
+    return {"protocol": pair.record.config["protocol"], "training": training}
+
+
 def searched(found: Iterable[Pair]) -> list[Pair]:
     """Keeps what pruned something: plain fine-tuning and the like have no mask to show."""
     return [pair for pair in found if not all(mask.all() for mask in masks_of(pair.record))]
+
+
+def title_of(scene: Scene) -> str:
+    """Writes a scene as a panel's title."""
+    return ", ".join(filter(None, scene))
 
 
 def counted(number: int, noun: str) -> str:

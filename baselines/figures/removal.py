@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
-from prune_env.baselines.figures.intervals import above_floor, acc, note
-from prune_env.baselines.figures.matching import Pair, one_constraint, pairs, repetitions
+from prune_env.baselines.figures.intervals import above_floor, acc, excess, note
+from prune_env.baselines.figures.matching import (
+    Pair,
+    Scene,
+    by_scene,
+    by_setting,
+    one_constraint,
+    pairs,
+    repetitions,
+    title_of,
+)
 from prune_env.baselines.figures.style import HIGHLIGHT, INK, KIND_COLORS, light_grid, new_figure, order
 from prune_env.baselines.summary import kind_of, rate_text
+from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, mean
 from prune_env.errors import FigureError
 from prune_env.metrics import Interval
 
@@ -27,10 +37,11 @@ PANELS_PER_ROW = 2
 
 @dataclass(frozen=True)
 class Dot:
-    """One method at one rate on one family.
+    """One method in one setting at one rate on one family.
 
     Attributes:
         method: Registered name.
+        note: What sets its setting apart from others of this method and rate; "" where there is one.
         rate: Of the final fine-tuning.
         found: Its records with a floor.
         points: Above the matched floor, as a rate.
@@ -38,10 +49,16 @@ class Dot:
     """
 
     method: str
+    note: str
     rate: float
     found: list[Pair]
     points: Interval
     acc: float
+
+    @property
+    def name(self) -> str:
+        """The method, and what sets its setting apart."""
+        return f"{self.method}, {self.note}" if self.note else self.method
 
 
 def draw(request: Request) -> list[Picture]:
@@ -52,44 +69,42 @@ def draw(request: Request) -> list[Picture]:
             "no record has the twin's beside it, so there is no floor to measure from; run prune-env bench on a victim "
             "with a twin, such as --victim tiny-syntactic"
         )
-    panels: dict[tuple[str, str], list[Pair]] = defaultdict(list)
-    for pair in found:
-        panels[pair.family, pair.record.protocol].append(pair)
-    return [_picture({panel: dots(group) for panel, group in sorted(panels.items())}, left_out)]
+    panels = {scene: dots(group) for scene, group in by_scene(found).items()}
+    return [_picture(panels, left_out)]
 
 
 def dots(found: Sequence[Pair]) -> list[Dot]:
-    """Returns a dot for each method and rate, by kind of method, as registered, then by rate."""
+    """Returns a dot for each method, setting and rate, by kind of method, as registered, then by setting and rate."""
     groups: dict[tuple[str, float], list[Pair]] = defaultdict(list)
     for pair in found:
         groups[pair.record.method, pair.rate].append(pair)
-    places = {method: place for place, method in enumerate(order([method for method, _ in groups]))}
-    ranked = sorted(groups, key=lambda one: (places[one[0]], one[1]))
-    return [_dot(method, rate, groups[method, rate]) for method, rate in ranked]
+    every = [
+        Dot(method, note, rate, part, above_floor(part), acc(part).value)
+        for (method, rate), group in groups.items()
+        for note, part in by_setting(group).items()
+    ]
+    places = {method: place for place, method in enumerate(order([dot.method for dot in every]))}
+    return sorted(every, key=lambda dot: (places[dot.method], dot.note, dot.rate))
 
 
-def _dot(method: str, rate: float, found: list[Pair]) -> Dot:
-    return Dot(method, rate, found, above_floor(found), acc(found).value)
-
-
-def _picture(panels: dict[tuple[str, str], list[Dot]], left_out: str) -> Picture:
+def _picture(panels: dict[Scene, list[Dot]], left_out: str) -> Picture:
     columns = min(PANELS_PER_ROW, len(panels))
     rows = -(-len(panels) // columns)
     every = [dot for found in panels.values() for dot in found]
     rates = sorted({dot.rate for dot in every})
     bars = note(dot.found for dot in every)
-    tallest = max(len(_methods(found)) for found in panels.values())
+    tallest = max(len(_names(found)) for found in panels.values())
     caption = (
         "LFR of the purified victim minus LFR of its never-poisoned twin after the same method, rate and seed; 0 = "
         f"nothing left of the backdoor that can be told from a paraphrase's own effect. {bars} Counted: "
-        f"{'; '.join(f'{family} {repetitions(_pairs(found))}' for (family, _), found in panels.items())}. Numbers at "
+        f"{'; '.join(f'{family} {repetitions(_pairs(found))}' for (family, *_), found in panels.items())}. Numbers at "
         "methods are their records of a rate, those at the right the mean ACC, rates in the same order. Shaded: "
         f"fine-tuning alone and a random mask of a third of the heads. {left_out}"
     ).strip()
     figure = new_figure(rows * (0.24 * tallest + 0.95), "What is left of the backdoor", caption)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes, (panel, found) in zip(grid.flat, panels.items(), strict=False):
-        _panel(axes, f"{panel[0]}, {panel[1]}", found, rates)
+        _panel(axes, title_of(panel), found, rates)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
     _legend(figure, rates)
@@ -98,8 +113,8 @@ def _picture(panels: dict[tuple[str, str], list[Dot]], left_out: str) -> Picture
         title="What is left of the backdoor, in points above the matched floor",
         figure=figure,
         columns=(
-            "family", "protocol", "method", "kind", "learning_rate", "attackers", "records", "above_floor", "low",
-            "high", "acc",
+            "family", "protocol", "scene", "method", "setting", "kind", "learning_rate",
+            "attackers", "records", "above_floor", "low", "high", "acc",
         ),
         rows=[_row(panel, dot) for panel, found in panels.items() for dot in found],
         says=tuple(_says(panel, found) for panel, found in panels.items()),
@@ -111,31 +126,33 @@ def _pairs(found: Sequence[Dot]) -> list[Pair]:
     return [pair for dot in found for pair in dot.found]
 
 
-def _methods(found: Sequence[Dot]) -> list[str]:
-    return list(dict.fromkeys(dot.method for dot in found))
+def _names(found: Sequence[Dot]) -> list[str]:
+    return list(dict.fromkeys(dot.name for dot in found))
 
 
 def _panel(axes: Axes, title: str, found: list[Dot], rates: Sequence[float]) -> None:
-    methods = _methods(found)
+    names = _names(found)
     axes.axvline(0, color=INK, linewidth=1)
     light_grid(axes, "x")
-    for place, method in enumerate(methods):
+    for place, name in enumerate(names):
+        own = [dot for dot in found if dot.name == name]
+        method = own[0].method
         if method in HIGHLIGHTED:
             axes.axhspan(place - 0.5, place + 0.5, color=HIGHLIGHT, zorder=0)
-        own = [dot for dot in found if dot.method == method]
         for number, dot in enumerate(own):
             at = place + 0.32 * (number - (len(own) - 1) / 2)
             color, value = KIND_COLORS[kind_of(method)], dot.points
             filled = len(rates) == 1 or dot.rate != rates[0]
             axes.plot([100 * value.low, 100 * value.high], [at, at], color=color, linewidth=1.5)
             axes.plot(100 * value.value, at, "o", color=color, markerfacecolor=color if filled else "white")
-    axes.set_yticks(range(len(methods)), [_label(method, found) for method in methods])
-    for text, method in zip(axes.get_yticklabels(), methods, strict=True):
+    axes.set_yticks(range(len(names)), [_label(name, found) for name in names])
+    methods = {dot.name: dot.method for dot in found}
+    for text, method in zip(axes.get_yticklabels(), map(methods.__getitem__, names), strict=True):
         text.set_color(KIND_COLORS[kind_of(method)])
         text.set_fontweight("bold" if method in HIGHLIGHTED else "normal")
-    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     accuracies = axes.secondary_yaxis("right")
-    accuracies.set_yticks(range(len(methods)), [_accuracies(method, found) for method in methods], color="#555555")
+    accuracies.set_yticks(range(len(names)), [_accuracies(name, found) for name in names], color="#555555")
     accuracies.tick_params(length=0)
     accuracies.spines["right"].set_visible(False)
     axes.annotate("ACC %", (1, 1), (6, 4), "axes fraction", "offset points", fontsize=8, color="#555555")
@@ -146,13 +163,13 @@ def _panel(axes: Axes, title: str, found: list[Dot], rates: Sequence[float]) -> 
     axes.xaxis.set_tick_params(labelbottom=True)
 
 
-def _label(method: str, found: Sequence[Dot]) -> str:
-    counts = {len(dot.found) for dot in found if dot.method == method}
-    return f"{method} ({'/'.join(map(str, sorted(counts)))})"
+def _label(name: str, found: Sequence[Dot]) -> str:
+    counts = {len(dot.found) for dot in found if dot.name == name}
+    return f"{name} ({'/'.join(map(str, sorted(counts)))})"
 
 
-def _accuracies(method: str, found: Sequence[Dot]) -> str:
-    return " / ".join(f"{100 * dot.acc:.1f}" for dot in found if dot.method == method)
+def _accuracies(name: str, found: Sequence[Dot]) -> str:
+    return " / ".join(f"{100 * dot.acc:.1f}" for dot in found if dot.name == name)
 
 
 def _legend(figure: Figure, rates: Sequence[float]) -> None:
@@ -169,24 +186,44 @@ def _legend(figure: Figure, rates: Sequence[float]) -> None:
     figure.legend(handles=shown, loc="upper right", ncols=len(shown), handlelength=1.2, columnspacing=1.2)
 
 
-def _row(panel: tuple[str, str], dot: Dot) -> tuple[Cell, ...]:
+def _row(panel: Scene, dot: Dot) -> tuple[Cell, ...]:
     attackers = len({(pair.record.victim, pair.record.attacker_seed) for pair in dot.found})
     value = dot.points
-    identity = (*panel, dot.method, kind_of(dot.method), dot.rate)
+    identity = (*panel, dot.method, dot.note, kind_of(dot.method), dot.rate)
     return (*identity, attackers, len(dot.found), value.value, value.low, value.high, dot.acc)
 
 
-def _says(panel: tuple[str, str], found: Sequence[Dot]) -> str:
-    """Says which clean-only method leaves least, beside fine-tuning alone and a random mask at the same rate."""
+def _says(panel: Scene, found: Sequence[Dot]) -> str:
+    """Says which clean-only row leaves least where all that are ranked were run, beside the highlighted ones there."""
     allowed = [dot for dot in found if dot.found[0].record.regime == "clean_only"]
-    best = min(allowed or found, key=lambda dot: dot.points.value)
-    beside = [dot for dot in found if dot.method in HIGHLIGHTED and dot.rate == best.rate and dot is not best]
-    against = "".join(f"; {dot.method} at that rate leaves {_written(dot.points)}" for dot in beside)
+    whose, allowed = ("the clean-only methods", allowed) if allowed else ("all methods", list(found))
+    left = {id(dot): excess(dot.found) for dot in found}
+    units = _shared([frozenset(left[id(dot)]) for dot in allowed])
+
+    def there(dot: Dot) -> Values:
+        return {unit: left[id(dot)][unit] for unit in units}
+
+    ranked = [dot for dot in allowed if units <= set(left[id(dot)])]
+    best = min(ranked, key=lambda dot: mean(there(dot)))
+    beside = [
+        dot for dot in ranked if dot.method in HIGHLIGHTED and dot.rate == best.rate and dot.method != best.method
+    ]
+    written = {dot.name: _written(Resampler().interval(there(dot))) for dot in (best, *beside)}
+    against = "".join(f"; {dot.name} at that rate leaves {written[dot.name]}" for dot in beside)
+    fewer = len(allowed) - len(ranked)
+    without = f"; {fewer} with other attackers or defenders are not ranked" if fewer else ""
+    over = repetitions(pair for pair in best.found if pair.unit in units)
     return (
-        f"On {panel[0]} ({panel[1]}; {repetitions(best.found)}) {best.method} at {rate_text(best.rate)} leaves least "
-        f"of the clean-only methods, {_written(best.points)} points{against}. It is the best of "
-        f"{len(allowed or found)} rows, chosen by this very number."
+        f"Exploratory, on {title_of(panel)} ({over}): {best.name} at {rate_text(best.rate)} leaves least "
+        f"of {whose}, {written[best.name]} points{against}. It is the best of {len(ranked)} rows that "
+        f"share these defences, chosen by this very number{without}."
     )
+
+
+def _shared(sets: Sequence[frozenset[Unit]]) -> frozenset[Unit]:
+    """Returns the units to rank rows over: of the rows' own sets the largest that another row has, too, if any has."""
+    covering = {units: sum(units <= other for other in sets) for units in sets}
+    return max(covering, key=lambda units: (covering[units] > 1, len(units), covering[units], sorted(units)))
 
 
 def _written(value: Interval) -> str:

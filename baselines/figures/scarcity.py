@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.intervals import above_floor, acc, note
-from prune_env.baselines.figures.matching import Pair, one_constraint, one_rate, pairs, repetitions
+from prune_env.baselines.figures.matching import (
+    Pair,
+    by_scene,
+    by_setting,
+    one_constraint,
+    one_rate,
+    pairs,
+    repetitions,
+)
 from prune_env.baselines.figures.style import INK, light_grid, look, new_figure, order, side_labels
+from prune_env.baselines.remaining import POOLS
 from prune_env.baselines.summary import rate_text
 from prune_env.errors import FigureError
 from prune_env.metrics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-ALL = {"phrases": 60_570, "sentences": 6_920}
-"""Training sentences of protocols that take all: about, since each defender holds out others."""
 
 COMMANDS = tuple(
     f"prune-env bench --victim DIR --data data --protocol {name} --methods ft,random-third,restart --out runs/scarcity"
@@ -29,10 +35,11 @@ COMMANDS = tuple(
 
 @dataclass(frozen=True)
 class Point:
-    """One method with so many clean sentences.
+    """One method in one setting with so many clean sentences.
 
     Attributes:
         method: Registered name.
+        note: What sets the setting apart from others of the method with as many sentences; "" where there is one.
         sentences: Clean training sentences.
         found: Its records.
         points: Above the matched floor, as a rate.
@@ -40,10 +47,16 @@ class Point:
     """
 
     method: str
+    note: str
     sentences: int
     found: list[Pair]
     points: Interval
     acc: Interval
+
+    @property
+    def name(self) -> str:
+        """The method, and what sets its setting apart."""
+        return f"{self.method}, {self.note}" if self.note else self.method
 
 
 def draw(request: Request) -> list[Picture]:
@@ -65,20 +78,25 @@ def draw(request: Request) -> list[Picture]:
 
 
 def sentences_of(pair: Pair) -> int | None:
-    """Returns how many clean sentences a defender trained on; None where the record does not say."""
+    """Returns how many clean sentences a defender trained on, about where it takes all; None if unknown."""
     protocol = pair.record.config["protocol"]
-    size = protocol.get("train_size") or ALL.get(str(protocol.get("source")))
+    size = protocol.get("train_size") or POOLS.get(str(protocol.get("source")))
     return None if size is None else int(size)
 
 
 def points(found: Sequence[Pair]) -> list[Point]:
-    """Returns a point for each method and amount, by method, few sentences first."""
-    groups: dict[tuple[str, int], list[Pair]] = defaultdict(list)
-    for pair in found:
-        groups[pair.record.method, sentences_of(pair) or 0].append(pair)
-    places = {method: place for place, method in enumerate(order([method for method, _ in groups]))}
-    ranked = sorted(groups, key=lambda one: (places[one[0]], one[1]))
-    return [Point(*key, groups[key], above_floor(groups[key]), acc(groups[key])) for key in ranked]
+    """Returns a point for each method, setting and amount, by method and setting, few sentences first."""
+    groups: dict[tuple[str, str, int], list[Pair]] = defaultdict(list)
+    for (_, _, scene), own in by_scene(found).items():
+        for pair in own:
+            groups[pair.record.method, scene, sentences_of(pair) or 0].append(pair)
+    every = [
+        Point(method, ", ".join(filter(None, (scene, note))), size, part, above_floor(part), acc(part))
+        for (method, scene, size), group in groups.items()
+        for note, part in by_setting(group).items()
+    ]
+    places = {method: place for place, method in enumerate(order([point.method for point in every]))}
+    return sorted(every, key=lambda point: (places[point.method], point.note, point.sentences))
 
 
 def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out: str) -> Picture:
@@ -111,8 +129,8 @@ def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out
         title="Points above the floor and ACC against the amount of clean data",
         figure=figure,
         columns=(
-            "family", "source", "method", "sentences", "records", "above_floor", "low", "high", "acc", "acc_low",
-            "acc_high",
+            "family", "source", "method", "setting", "sentences", "records", "above_floor", "low", "high", "acc",
+            "acc_low", "acc_high",
         ),
         rows=[_row(family, point) for family, found in families.items() for point in found],
         says=tuple(_says(family, found) for family, found in families.items()),
@@ -120,17 +138,17 @@ def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out
     )  # fmt: skip
 
 
-def _by_method(found: Sequence[Point]) -> dict[str, list[Point]]:
+def _by_name(found: Sequence[Point]) -> dict[str, list[Point]]:
     lines: dict[str, list[Point]] = defaultdict(list)
     for point in found:
-        lines[point.method].append(point)
+        lines[point.name].append(point)
     return lines
 
 
 def _lines(axes: Axes, found: Sequence[Point], name: str) -> None:
     sizes = sorted({point.sentences for point in found})
-    for number, (method, line) in enumerate(_by_method(found).items()):
-        style = look(method)
+    for number, line in enumerate(_by_name(found).values()):
+        style = look(line[0].method)
         # A few per cent apart, so that bars at one amount stay apart.
         places = [point.sentences * 1.03**number for point in line]
         values: list[Interval] = [getattr(point, name) for point in line]
@@ -144,22 +162,22 @@ def _lines(axes: Axes, found: Sequence[Point], name: str) -> None:
 
 
 def _label(axes: Axes, found: Sequence[Point], name: str) -> None:
-    ends = [(method, line[-1]) for method, line in _by_method(found).items()]
-    side_labels(axes, [(e.sentences, 100 * getattr(e, name).value, method, look(method).color) for method, e in ends])
+    ends = [line[-1] for line in _by_name(found).values()]
+    side_labels(axes, [(e.sentences, 100 * getattr(e, name).value, e.name, look(e.method).color) for e in ends])
 
 
 def _row(family: tuple[str, str], point: Point) -> tuple[Cell, ...]:
     above, clean = point.points, point.acc
-    identity = (*family, point.method, point.sentences, len(point.found))
+    identity = (*family, point.method, point.note, point.sentences, len(point.found))
     return (*identity, above.value, above.low, above.high, clean.value, clean.low, clean.high)
 
 
 def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
     parts = []
-    for method, line in _by_method(found).items():
+    for name, line in _by_name(found).items():
         first, last = line[0], line[-1]
         parts.append(
-            f"{method} {100 * first.points.value:.1f} points at {first.sentences:,} and {100 * last.points.value:.1f} "
+            f"{name} {100 * first.points.value:.1f} points at {first.sentences:,} and {100 * last.points.value:.1f} "
             f"at {last.sentences:,} (ACC {100 * first.acc.value:.1f} and {100 * last.acc.value:.1f})"
         )
     return f"On {family[0]} above the floor: {'; '.join(parts)}."

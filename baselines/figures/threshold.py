@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.intervals import note
-from prune_env.baselines.figures.matching import Pair, one_rate, pairs, repetitions
+from prune_env.baselines.figures.matching import Scene, by_scene, one_rate, pairs, repetitions, title_of
 from prune_env.baselines.figures.style import FLOOR_COLOR, light_grid, look, new_figure, side_labels
 from prune_env.baselines.figures.threshold_points import GRID, Point, commands, points
 from prune_env.baselines.summary import rate_text
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def draw(request: Request) -> list[Picture]:
     """Draws one picture: above LFR against tau, below LFR against ACC; a column a family."""
     found, rate = one_rate(pairs(request.records), request.learning_rate)
-    families: dict[tuple[str, str], list[Point]] = {}
-    for family, group in _by_family(found).items():
+    families: dict[Scene, list[Point]] = {}
+    for family, group in by_scene(found).items():
         every = points(group)
         if len({point.threshold for point in every if point.threshold is not None}) > 1:
             families[family] = every
@@ -38,29 +38,22 @@ def draw(request: Request) -> list[Picture]:
     return [_picture(families, rate)]
 
 
-def _by_family(found: Sequence[Pair]) -> dict[tuple[str, str], list[Pair]]:
-    groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
-    for pair in found:
-        groups[pair.family, pair.record.protocol].append(pair)
-    return dict(sorted(groups.items()))
-
-
-def _picture(families: dict[tuple[str, str], list[Point]], rate: float) -> Picture:
+def _picture(families: dict[Scene, list[Point]], rate: float) -> Picture:
     every = [point for found in families.values() for point in found]
     counts = "; ".join(
         f"{family} {repetitions([pair for point in found for pair in point.found])}"
-        for (family, _), found in families.items()
+        for (family, *_), found in families.items()
     )
     caption = (
         f"Final fine-tuning at {rate_text(rate)}. {note(point.found for point in every)} Counted: {counts}. Hollow: "
         "the model with every head misses tau, so nothing may be pruned and the point is fine-tuning alone. Dotted: "
-        "matched floor, the never-poisoned twin after the same method and tau (below: their mean). Dashed above, "
-        "star below: methods without a tau."
+        "matched floor, the never-poisoned twin after the same method and tau, with its bars, a little beside tau "
+        "(below: their mean). Dashed above, star below: methods without a tau."
     )
     figure = new_figure(6.0, "What the accuracy threshold tau buys", caption)
     grid = figure.subplots(2, len(families), squeeze=False, sharey="all")
     for column, (family, found) in enumerate(families.items()):
-        _against_tau(grid[0, column], f"{family[0]}, {family[1]}", found)
+        _against_tau(grid[0, column], title_of(family), found)
         _against_acc(grid[1, column], found)
     figure.draw_without_rendering()
     for column, found in enumerate(families.values()):
@@ -73,8 +66,8 @@ def _picture(families: dict[tuple[str, str], list[Point]], rate: float) -> Pictu
         title="LFR against the accuracy threshold tau, and against ACC",
         figure=figure,
         columns=(
-            "family", "protocol", "method", "threshold", "records", "feasible", "heads_kept", "acc", "acc_low",
-            "acc_high", "lfr", "lfr_low", "lfr_high", "floor",
+            "family", "protocol", "scene", "method", "setting", "threshold", "records", "feasible", "heads_kept", "acc",
+            "acc_low", "acc_high", "lfr", "lfr_low", "lfr_high", "floor", "floor_low", "floor_high",
         ),
         rows=[_row(family, point) for family, found in families.items() for point in found],
         says=tuple(_says(family, found) for family, found in families.items()),
@@ -86,17 +79,16 @@ def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
     lines: dict[str, list[Point]] = defaultdict(list)
     for point in found:
         if point.threshold is not None:
-            lines[point.method].append(point)
+            lines[point.name].append(point)
     return lines
 
 
 def _against_tau(axes: Axes, title: str, found: list[Point]) -> None:
-    for method, line in _lines(found).items():
+    for number, line in enumerate(_lines(found).values()):
         taus = [point.threshold or 0.0 for point in line]
-        _draw_line(axes, method, taus, line)
-        floors = [(tau, 100 * point.floor.value) for tau, point in zip(taus, line, strict=True) if point.floor]
-        if floors:
-            axes.plot(*zip(*floors, strict=True), ":", color=look(method).color, linewidth=1.1)
+        _draw_line(axes, line[0].method, taus, line)
+        # A little beside tau, so that the bars of floors stay apart from those of LFR and of each other.
+        _draw_floors(axes, line, 0.0012 * (number + 1))
     every = sorted({point.threshold for point in found if point.threshold is not None})
     for point in found:
         if point.threshold is None:
@@ -108,6 +100,14 @@ def _against_tau(axes: Axes, title: str, found: list[Point]) -> None:
     axes.set_ylim(0, 105)
     axes.set_title(title)
     axes.set_xlabel("tau: accuracy held on search (stricter to the left)")
+
+
+def _draw_floors(axes: Axes, line: Sequence[Point], beside: float) -> None:
+    color = look(line[0].method).color
+    floors = [((point.threshold or 0.0) + beside, point.floor) for point in line if point.floor is not None]
+    axes.plot([at for at, _ in floors], [100 * value.value for _, value in floors], ":", color=color, linewidth=1.1)
+    for at, value in floors:
+        axes.plot([at, at], [100 * value.low, 100 * value.high], ":", color=color, linewidth=0.9, alpha=0.7)
 
 
 def _draw_line(axes: Axes, method: str, places: Sequence[Any], line: Sequence[Point]) -> None:
@@ -123,12 +123,12 @@ def _draw_line(axes: Axes, method: str, places: Sequence[Any], line: Sequence[Po
 def _label_lines(axes: Axes, found: Sequence[Point]) -> None:
     """Names each line where it ends, at the loosest tau."""
     labels: list[tuple[float, float, str, str]] = []
-    for method, line in _lines(found).items():
-        labels.append((line[-1].threshold or 0.0, 100 * line[-1].lfr.value, method, look(method).color))
+    for name, line in _lines(found).items():
+        labels.append((line[-1].threshold or 0.0, 100 * line[-1].lfr.value, name, look(line[-1].method).color))
     loosest = min(point.threshold for point in found if point.threshold is not None)
     for point in found:
         if point.threshold is None:
-            labels.append((loosest, 100 * point.lfr.value, point.method, look(point.method).color))
+            labels.append((loosest, 100 * point.lfr.value, point.name, look(point.method).color))
     floors = [point.floor.value for point in found if point.floor is not None]
     if floors:
         labels.append((loosest, 100 * sum(floors) / len(floors), "floors", FLOOR_COLOR))
@@ -136,9 +136,9 @@ def _label_lines(axes: Axes, found: Sequence[Point]) -> None:
 
 
 def _against_acc(axes: Axes, found: list[Point]) -> None:
-    for method, line in _lines(found).items():
-        color = look(method).color
-        _draw_line(axes, method, [100 * point.acc.value for point in line], line)
+    for line in _lines(found).values():
+        color = look(line[0].method).color
+        _draw_line(axes, line[0].method, [100 * point.acc.value for point in line], line)
         for same in _runs(line):
             value, height = same[0].acc, 100 * same[0].lfr.value
             axes.plot([100 * value.low, 100 * value.high], [height, height], color=color, linewidth=0.9, alpha=0.3)
@@ -169,12 +169,12 @@ def _label_results(axes: Axes, found: Sequence[Point]) -> None:
     labels: list[tuple[float, float, str, str]] = []
     for point in found:
         if point.threshold is None:
-            labels.append((100 * point.acc.value, 100 * point.lfr.value, point.method, look(point.method).color))
-    for method, line in _lines(found).items():
+            labels.append((100 * point.acc.value, 100 * point.lfr.value, point.name, look(point.method).color))
+    for name, line in _lines(found).items():
         for same in _runs([point for point in line if point.feasible > 0.0]):
             taus = " to ".join(dict.fromkeys(_short(point.threshold) for point in (same[0], same[-1])))
             where = (100 * same[0].acc.value, 100 * same[0].lfr.value)
-            labels.append((*where, f"{method} {taus}", look(method).color))
+            labels.append((*where, f"{name} {taus}", look(line[0].method).color))
     side_labels(axes, labels)
 
 
@@ -182,13 +182,15 @@ def _short(tau: float | None) -> str:
     return "" if tau is None else f"{tau:g}".lstrip("0")
 
 
-def _row(family: tuple[str, str], point: Point) -> tuple[Cell, ...]:
-    identity = (*family, point.method, point.threshold, len(point.found), point.feasible, point.heads_kept)
+def _row(family: Scene, point: Point) -> tuple[Cell, ...]:
+    name, floor = (point.method, point.note), point.floor
+    identity = (*family, *name, point.threshold, len(point.found), point.feasible, point.heads_kept)
     rates = (point.acc.value, point.acc.low, point.acc.high, point.lfr.value, point.lfr.low, point.lfr.high)
-    return (*identity, *rates, None if point.floor is None else point.floor.value)
+    floors = (None, None, None) if floor is None else (floor.value, floor.low, floor.high)
+    return (*identity, *rates, *floors)
 
 
-def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
+def _says(family: Scene, found: Sequence[Point]) -> str:
     parts = []
     for method, line in _lines(found).items():
         able = [point for point in line if point.feasible == 1.0]
@@ -203,7 +205,7 @@ def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
         )
     out = sorted({point.threshold for point in found if point.threshold is not None and point.feasible < 1.0})
     reach = f" Out of reach of the model with every head: tau {', '.join(f'{tau:g}' for tau in out)}." if out else ""
-    return f"On {family[0]} {'; '.join(parts)}.{reach}"
+    return f"On {title_of(family)} {'; '.join(parts)}.{reach}"
 
 
 THRESHOLD = Drawing("threshold", "LFR against tau and against ACC, tau from .95 to .85 (the paper's 2b)", draw)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prune_env.baselines.figures.intervals import acc, floor, lfr
-from prune_env.baselines.figures.matching import Pair, masks_of, threshold_of
+from prune_env.baselines.figures.matching import Pair, by_setting, masks_of, threshold_of
 from prune_env.baselines.figures.style import order
 from prune_env.baselines.summary import REFERENCE
 from prune_env.metrics import Interval
@@ -19,10 +19,11 @@ little happens below .89; MiniLM's reach about .89, and the grid's upper half is
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one threshold.
+    """One method in one setting at one threshold.
 
     Attributes:
         method: Registered name.
+        note: What sets the setting apart from others of this method and threshold; "" where there is one.
         threshold: Accuracy held on `search`; None of a method without a search under a threshold.
         found: Its records.
         acc: Clean test accuracy after fine-tuning.
@@ -33,6 +34,7 @@ class Point:
     """
 
     method: str
+    note: str
     threshold: float | None
     found: list[Pair]
     acc: Interval
@@ -40,6 +42,11 @@ class Point:
     floor: Interval | None
     feasible: float
     heads_kept: float
+
+    @property
+    def name(self) -> str:
+        """The method, and what sets its setting apart."""
+        return f"{self.method}, {self.note}" if self.note else self.method
 
 
 def commands(victims: Sequence[str], methods: Sequence[str] = ("gradient", "layer-wise", "bayesian")) -> list[str]:
@@ -58,7 +65,7 @@ def feasible(pair: Pair) -> bool:
 
 
 def points(found: Sequence[Pair]) -> list[Point]:
-    """Returns a point for each method and threshold that has several, and for fine-tuning alone and a random third."""
+    """Returns a point for each method, setting and threshold that has several, and for ft and a random third."""
     groups: dict[tuple[str, float | None], list[Pair]] = defaultdict(list)
     for pair in found:
         groups[pair.record.method, threshold_of(pair.record)].append(pair)
@@ -67,15 +74,21 @@ def points(found: Sequence[Pair]) -> list[Point]:
         if tau is not None:
             taus[method].add(tau)
     free = {(REFERENCE, None), ("random-third", None)}
-    chosen = [key for key in groups if key in free or (len(taus[key[0]]) > 1 and key[1] is not None)]
-    places = {method: place for place, method in enumerate(order([method for method, _ in chosen]))}
-    return [_point(*key, groups[key]) for key in sorted(chosen, key=lambda one: (places[one[0]], -(one[1] or 0.0)))]
+    every = [
+        _point(method, note, tau, part)
+        for (method, tau), group in groups.items()
+        if (method, tau) in free or (len(taus[method]) > 1 and tau is not None)
+        for note, part in by_setting(group).items()
+    ]
+    places = {method: place for place, method in enumerate(order([point.method for point in every]))}
+    return sorted(every, key=lambda one: (places[one.method], one.note, -(one.threshold or 0.0)))
 
 
-def _point(method: str, tau: float | None, found: list[Pair]) -> Point:
+def _point(method: str, note: str, tau: float | None, found: list[Pair]) -> Point:
     kept = [masks_of(pair.record)[0].sum() for pair in found]
     return Point(
         method=method,
+        note=note,
         threshold=tau,
         found=found,
         acc=acc(found),

@@ -13,8 +13,10 @@ import pytest
 from prune_env.baselines.figures import FIGURES, get_figure, study
 from prune_env.baselines.figures.drawing import Picture, Request
 from prune_env.baselines.figures.heads import fallen, overlap
+from prune_env.baselines.figures.intervals import lfr
 from prune_env.baselines.figures.matching import one_constraint, one_rate, pairs, repetitions, threshold_of
 from prune_env.baselines.figures.output import save, section, table_text, update_page
+from prune_env.baselines.figures.scarcity import sentences_of
 from prune_env.baselines.figures.style import look, order, spread, styled
 from prune_env.baselines.figures.threshold_points import GRID, commands
 from prune_env.baselines.ranks import spearman, spearman_rows
@@ -78,6 +80,54 @@ def test_removal_draws_points_above_the_matched_floor(tmp_path: Path) -> None:
     assert len(picture.rows) == 2, "a method without a twin has no floor"
     assert "1 attacker, 2 defenders" in picture.caption
     assert "50.0 [" in picture.says[0]
+
+
+def with_epochs(epochs: int, method: str = "gradient") -> dict[str, Any]:
+    """Fields of a defence with so many epochs of fine-tuning."""
+    config = make_record(method).config
+    return {"config": {**config, "training": {**config["training"], "epochs": epochs}}}
+
+
+def test_removal_keeps_settings_apart(tmp_path: Path) -> None:
+    steps = {**make_record("gradient").config, "search": {"environment": {"threshold": 0.85}, "steps": 9}}
+    records = [
+        *both("ft", (1, 1, 1, 1), (0, 0, 0, 0)),
+        *both("gradient", (1, 1, 0, 0), (0, 0, 0, 0)),
+        *both("gradient", (1, 1, 1, 0), (0, 0, 0, 0), **with_epochs(3)),
+        *both("gradient", (1, 0, 0, 0), (0, 0, 0, 0), config=steps),
+    ]
+    (picture,) = drawn("removal", records, tmp_path)
+    assert len(picture.rows) == 4, "no two settings share a row"
+    assert row_of(picture, scene="training.epochs=3")["above_floor"] == 0.75
+    # One epoch is a scene of its own: what differs within it is the search.
+    (longer,) = [row for row in picture.rows if "steps=9" in str(row[4])]
+    assert longer[2] == "training.epochs=1" and longer[9] == 0.25
+    assert [says.count("Exploratory") for says in picture.says] == [1, 1]
+
+
+def test_removal_ranks_over_shared_defences(tmp_path: Path) -> None:
+    records = [
+        *both("ft", (1, 1, 1, 0), (0, 0, 0, 0)),
+        *both("ft", (0, 0, 0, 0), (0, 0, 0, 0), seed=12),
+        *both("gradient", (1, 1, 0, 0), (0, 0, 0, 0)),
+        *both("gradient", (1, 1, 0, 0), (0, 0, 0, 0), seed=12),
+        # Ran on the easy defence alone: nothing is left there of ft's either.
+        *both("bayesian", (0, 0, 0, 0), (0, 0, 0, 0), seed=12),
+    ]
+    (picture,) = drawn("removal", records, tmp_path)
+    assert "ft at 2e-5 leaves least of the clean-only methods, 37.5 [" in picture.says[0]
+    assert "best of 2 rows that share these defences" in picture.says[0]
+    assert "; 1 with other attackers or defenders are not ranked." in picture.says[0]
+    # Two rows share one defence and ft has a second: both are ranked over the one they share.
+    (shared,) = drawn("removal", [*records[:2], *records[4:6], *records[2:4]], tmp_path)
+    assert "gradient at 2e-5 leaves least of the clean-only methods, 50.0 [" in shared.says[0]
+    assert "ft at that rate leaves 75.0 [" in shared.says[0]
+
+
+def test_two_records_of_one_defence_are_refused() -> None:
+    found = pairs([make_record(), make_record(victim="alpha-s11", victim_sha256="e" * 64)])
+    with pytest.raises(FigureError, match=r"expected one record of ft for attacker 11 .*\(alpha, alpha-s11\)"):
+        lfr(found)
 
 
 def test_removal_names_ft_beside_the_best(tmp_path: Path) -> None:
@@ -145,6 +195,9 @@ def test_threshold_draws_each_tau_and_marks_those_out_of_reach(tmp_path: Path) -
     strict, loose = row_of(picture, threshold=0.95), row_of(picture, threshold=0.85)
     assert (strict["feasible"], strict["lfr"], strict["heads_kept"]) == (0.0, 1.0, 4.0)
     assert (loose["feasible"], loose["lfr"], loose["floor"], loose["heads_kept"]) == (1.0, 0.5, 0.25, 2.0)
+    # The twin flips one of four sentences: resampling them moves its floor.
+    assert (strict["floor_low"], strict["floor_high"]) == (0.0, 0.0)
+    assert loose["floor_low"] == 0.0 and 0.5 <= loose["floor_high"] <= 1.0
     assert (loose["acc"], row_of(picture, method="ft")["lfr"]) == (0.5, 1.0)
     assert "Out of reach of the model with every head: tau 0.95." in picture.says[0]
 
@@ -170,6 +223,43 @@ def test_scarcity_draws_each_amount(tmp_path: Path) -> None:
     assert row_of(picture, sentences=200)["above_floor"] == 0.75
     assert row_of(picture, sentences=2000)["above_floor"] == 0.25
     assert "ft 75.0 points at 200 and 25.0 at 2,000" in picture.says[0]
+
+
+def test_threshold_and_scarcity_keep_settings_apart(tmp_path: Path) -> None:
+    def fields(tau: float, steps: int) -> dict[str, Any]:
+        found = under(tau)
+        found["config"]["search"]["steps"] = steps
+        return found
+
+    records = [
+        record
+        for tau, steps, flipped in ((0.95, 5, (1, 1)), (0.95, 9, (1, 0)), (0.85, 5, (1, 1)), (0.85, 9, (0, 0)))
+        for record in both("gradient", flipped, (0, 0), **fields(tau, steps))
+    ]
+    (picture,) = drawn("threshold", records, tmp_path)
+    lfrs = {(row[4], row[5]): row[12] for row in picture.rows}
+    assert lfrs == {
+        ("search.steps=5", 0.95): 1.0, ("search.steps=9", 0.95): 0.5,
+        ("search.steps=5", 0.85): 1.0, ("search.steps=9", 0.85): 0.0,
+    }  # fmt: skip
+    longer = with_data(200)
+    longer["config"]["training"]["epochs"] = 3
+    scarce = [
+        *both("ft", (1, 1), (0, 0), **with_data(200)),
+        *both("ft", (1, 0), (0, 0), **longer),
+        *both("ft", (1, 0), (0, 0), **with_data(2000)),
+    ]
+    (picture,) = drawn("scarcity", scarce, tmp_path)
+    assert [row[2:6] for row in picture.rows] == [
+        ("ft", "", 2000, 1), ("ft", "training.epochs=1", 200, 1), ("ft", "training.epochs=3", 200, 1),
+    ]  # fmt: skip
+
+
+def test_all_sentences_are_what_a_defender_trains_on() -> None:
+    fields = with_data(1)
+    fields["config"]["protocol"] = {"name": "sentences", "source": "sentences", "train_size": None}
+    (pair,) = pairs([make_record(**fields)])
+    assert sentences_of(pair) == 5_920, "6,920 without the 1,000 held out for the final accuracy"
 
 
 @pytest.mark.parametrize("name", FROM_RECORDS)
@@ -217,7 +307,7 @@ def test_what_cannot_be_drawn_says_why_and_what_to_run(
 
 
 def test_records_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FigureError, match="judged on 4 and 2 sentences"):
+    with pytest.raises(FigureError, match="got 4 and 2 for attacker 11"):
         drawn("removal", both("ft", (1, 1, 1, 0), (1, 0)), tmp_path)
     with pytest.raises(RecordError, match="one version of alpha"):
         pairs([make_record(), make_record(victim_sha256="e" * 64)])
@@ -231,11 +321,26 @@ def test_one_constraint_and_one_rate_are_shown() -> None:
     assert {threshold_of(pair.record) for pair in kept} == {0.95} and "accuracy >= 0.95" in note
     equal, _ = one_constraint(found[1:])
     assert {threshold_of(pair.record) for pair in equal} == {0.85}, "of equals the loosest"
+    # As text, .9 and .85 would come in the other order than .95 and .9.
+    tight = pairs([make_record("gradient", **under(tau)) for tau in (0.9, 0.95, 1.0)])
+    assert {threshold_of(pair.record) for pair in one_constraint(tight)[0]} == {0.9}
+    search = {"environment": {"threshold": 1e-6, "max_accuracy_drop": 0.1}}
+    drops = {**under(0.5), "config": {**make_record("gradient").config, "search": search}}
+    (loose,) = one_constraint(pairs([make_record("gradient", **drops), make_record("gradient", **under(0.8))]))[0]
+    assert loose.record.threshold == 0.5, "the drop ended at .5"
     rates = pairs([make_record(rate=2e-5), make_record(rate=1e-4)])
     assert one_rate(rates, None)[1] == 2e-5 and one_rate(rates, 1e-4)[1] == 1e-4
     with pytest.raises(FigureError, match=r"no records at the rate 0\.5"):
         one_rate(rates, 0.5)
     assert repetitions(found) == "1 attacker, 2 defenders"
+
+
+def test_methods_are_shown_under_one_constraint() -> None:
+    runs = [("gradient", 0.95), ("gradient", 0.85), ("bayesian", 0.85), ("layer-wise", 0.9)]
+    kept, note = one_constraint(pairs([make_record(method, **under(tau)) for method, tau in runs] + [make_record()]))
+    shown = {pair.record.method: threshold_of(pair.record) for pair in kept}
+    assert shown == {"gradient": 0.85, "bayesian": 0.85, "layer-wise": 0.9, "ft": None}
+    assert "not to be compared: layer-wise on alpha (accuracy >= 0.9)." in note
 
 
 def test_every_method_has_a_look_and_a_place() -> None:
