@@ -15,6 +15,7 @@ from prune_env.baselines.families import family_of
 from prune_env.baselines.figures.drawing import Request
 from prune_env.baselines.figures.matching import one_constraint, one_rate, pairs
 from prune_env.baselines.figures.models import Arrays, Defender, cached, defender_of, victims_at_hand
+from prune_env.baselines.summary import members_in, rate_text
 from prune_env.engine.batching import plan
 from prune_env.engine.forward import cls_states
 from prune_env.engine.tokens import tokenize
@@ -59,6 +60,14 @@ class Embedded:
     lfr: float
 
     @property
+    def label(self) -> str:
+        """The stage in words, with the rate of what was fine-tuned."""
+        config = self.record.config
+        trained = {"fine-tuned": config["protocol"].get("training", config["training"]), "purified": config["training"]}
+        settings = trained.get(self.stage)
+        return STAGES[self.stage] + (f" at {rate_text(settings['learning_rate'])}" if settings else "")
+
+    @property
     def each(self) -> int:
         """Sentences of the rarest kind."""
         kinds = 2 * self.triggered.astype(int) + self.target
@@ -69,7 +78,7 @@ def records_of(request: Request) -> list[Record]:
     """Returns the records to show, one a family: the method asked for, one rate, the seed asked for or the lowest.
 
     Raises:
-        FigureError: None fits, with what there is.
+        FigureError: None fits, with what there is, or it is an ensemble.
     """
     victims = victims_at_hand(request)
     every = [pair for pair in pairs(request.records) if pair.record.victim_sha256 in victims]
@@ -85,6 +94,12 @@ def records_of(request: Request) -> list[Record]:
     if not fitting:
         raise FigureError(
             f"no record of {request.method} with seed {request.seed}, only with {', '.join(map(str, seeds))}"
+        )
+    voting = [record for record in fitting if len(members_in(record)) > 1]
+    if voting:
+        raise FigureError(
+            f"{request.method} on {voting[0].victim} is a vote of {len(members_in(voting[0]))} models, and has no "
+            "embedding of its own; name a method of one model with --method"
         )
     chosen: dict[str, Record] = {}
     for record in sorted(fitting, key=lambda one: (one.attacker_seed, one.seed)):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
-from prune_env.baselines.figures.embedded import STAGES, Embedded, embed, records_of
+from prune_env.baselines.figures.embedded import Embedded, embed, records_of
 from prune_env.baselines.figures.models import cached
 from prune_env.baselines.figures.probes import FOLDS, Probe, probe
 from prune_env.baselines.figures.style import bottom_legend, new_figure
@@ -105,10 +105,12 @@ def _picture(columns: list[list[Panel]]) -> Picture:
         for row, panel in enumerate(panels):
             _panel(grid[row, column], panel)
         grid[0, column].set_title(f"{panels[0].embedded.record.victim}\n{_numbers(panels[0])}", fontsize=8.5)
-    for row, panel in enumerate(columns[0]):
-        grid[row, 0].set_ylabel(STAGES[panel.embedded.stage], fontsize=9)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    bottom_legend(figure, handles, labels)
+    for row in range(stages):
+        # Victims of several protocols have several rates.
+        labels = dict.fromkeys(panels[row].embedded.label for panels in columns)
+        grid[row, 0].set_ylabel("\n".join(labels), fontsize=9)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    bottom_legend(figure, handles, names)
     return Picture(
         name="embeddings",
         title=title,
@@ -158,7 +160,7 @@ def _rows(panel: Panel) -> list[tuple[Cell, ...]]:
 def _says(panels: Sequence[Panel]) -> str:
     record = panels[0].embedded.record
     parts = [
-        f"{STAGES[one.embedded.stage]} {one.probe.kept:.2f} ± {one.probe.kept_sd:.2f} "
+        f"{one.embedded.label} {one.probe.kept:.2f} ± {one.probe.kept_sd:.2f} "
         f"(trigger {one.probe.trigger:.2f} ± {one.probe.trigger_sd:.2f})"
         for one in panels
     ]

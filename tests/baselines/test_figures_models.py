@@ -15,7 +15,7 @@ from prune_env.baselines.figures.embedded import STAGES, Embedded, cls_of, recor
 from prune_env.baselines.figures.ground_truth import mask_hit
 from prune_env.baselines.figures.matching import pairs
 from prune_env.baselines.figures.metrics import correlations
-from prune_env.baselines.figures.path import masks_along
+from prune_env.baselines.figures.path import Walk, draw_panel, masks_along
 from prune_env.baselines.figures.probes import probe
 from prune_env.baselines.figures.style import styled
 from prune_env.errors import FigureError
@@ -131,6 +131,21 @@ def test_embeddings_choose_records_by_method_seed_and_rate(tmp_path: Path) -> No
         records_of(request_for(tmp_path, seed=12))
 
 
+def test_an_ensemble_has_no_embedding_of_its_own(tmp_path: Path) -> None:
+    source = next(record for record in benched() if record.method == "gradient" and record.role == "victim")
+    trace = [{"mask": mask, "violation": False} for mask in ("01/11", "11/01")]
+    voting = replace(source, method="ensemble", trace=trace)
+    with pytest.raises(FigureError, match="ensemble on alpha is a vote of 2 models"):
+        records_of(request_for(tmp_path, (voting,), method="ensemble"))
+
+
+def test_stages_name_their_rate() -> None:
+    config = {**make_record("gradient").config, "protocol": {"training": {"learning_rate": 2e-5}}}
+    record = make_record("gradient", config={**config, "training": {"learning_rate": 1e-4}})
+    labels = [replace(made(), record=record, stage=stage).label for stage in STAGES]
+    assert labels == ["as published", "fine-tuned (ft) at 2e-5", "purified at 1e-4"]
+
+
 def test_metrics_are_scored_once(tmp_path: Path) -> None:
     stages: list[str] = []
     request = request_for(tmp_path, report=stages.append)
@@ -157,9 +172,30 @@ def test_path_begins_with_every_head_and_ends_at_the_record(tmp_path: Path) -> N
     assert walked[0]["heads_kept"] == 4
     assert all(0.0 <= float(row["lfr"] or 0.0) <= 1.0 for row in walked)
     record = next(one for one in benched() if one.method == "gradient" and one.role == "victim")
-    (end,) = [row for row in rows if row["method"] == "gradient" and row["stage"] == "fine-tuned"]
-    assert (end["heads_kept"], end["lfr"]) == (record.heads_kept, record.lfr)
+    ends = {
+        row["sentences"]: row["lfr"] for row in rows if row["method"] == "gradient" and row["stage"] == "fine-tuned"
+    }
+    assert ends["test"] == record.lfr and ends.get("validation") == record.oracle_dev_lfr
+    assert {row["sentences"] for row in walked} == {"validation"}
     assert "oracle, diagnosis" in picture.caption
+
+
+@pytest.mark.parametrize("known", [0.25, None])
+def test_no_line_joins_two_sets_of_sentences(known: float | None) -> None:
+    from matplotlib.figure import Figure
+
+    (pair,) = pairs([make_record("gradient", (1, 1, 1, 0), mask="10/01", oracle_dev_lfr=known)])
+    axes = Figure().subplots()
+    draw_panel(axes, "alpha", [Walk(pair, (4, 3), (1.0, 0.5))])
+    lines = [line for line in axes.lines if len(np.atleast_1d(line.get_xdata())) > 1]
+    assert [list(map(float, np.atleast_1d(line.get_ydata()))) for line in lines] == [[100.0, 50.0]]
+    marks = {
+        float(np.atleast_1d(line.get_ydata())[0]): str(line.get_markerfacecolor())
+        for line in axes.lines
+        if line not in lines
+    }
+    assert set(marks) == ({75.0} if known is None else {75.0, 25.0}), "test, and validation where it is known"
+    assert known is None or (marks[25.0] == "white" and marks[75.0] != "white")
 
 
 def test_masks_along_a_path_by_hand() -> None:
