@@ -219,7 +219,7 @@ def test_a_changed_table_is_refused(finished: Study, tmp_path: Path, column: str
 
 def test_masks_are_fine_tuned_one_by_one_to_compare(copied: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    stacked = {}
+    stacked: dict[tuple[int, str], dict[str, float]] = {}
     for part in parts(copied):
         content = read_part(copied, part)
         assert content is not None
