@@ -30,6 +30,7 @@ class Contrast:
         rival: The other.
         difference: First minus other; below zero, the first leaves less of the backdoor.
         acc: The same difference in clean accuracy, over the same units.
+        heads_kept: Mean number of heads that each of the two keeps, over the same units.
         units: What both have: (attacker's seed, defender's seed).
         agreeing: Attackers whose own difference has the sign of the mean.
         floored: Whether the intervals of points above the floor of both, over these units, reach zero: nothing is left
@@ -43,6 +44,7 @@ class Contrast:
     rival: Row
     difference: Interval
     acc: Interval
+    heads_kept: tuple[float, float]
     units: tuple[Unit, ...]
     agreeing: int
     floored: bool
@@ -125,6 +127,7 @@ def compare(
         rival,
         resampler.interval(difference),
         resampler.interval(subtract(only(row.correct, shared), rival.correct)),
+        (mean(only(row.kept, shared)), mean(only(rival.kept, shared))),
         tuple(sorted(shared)),
         sum(bool(np.sign(one) == np.sign(whole)) for one in by_attacker(difference).values()),
         row.above is not None and all(resampler.interval(only(one.excess, shared)).low <= 0.0 for one in (row, rival)),

@@ -56,7 +56,7 @@ def _primary(one: Contrast) -> str:
     unit = "" if one.row.above is not None else " points of LFR (no twins)"
     return (
         f"{one.row.name} - {one.rival.name} at {rate_text(one.row.learning_rate)}: "
-        f"{interval(one.difference, signed=True)}{unit}, {one.row.heads_kept:.3g} and {one.rival.heads_kept:.3g} of "
+        f"{interval(one.difference, signed=True)}{unit}, {one.heads_kept[0]:.3g} and {one.heads_kept[1]:.3g} of "
         f"{one.row.heads} heads kept ({status}{rule})"
     )
 

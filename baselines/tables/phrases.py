@@ -29,7 +29,7 @@ def heads(met: Sequence[Contrast]) -> str:
     """Says how many heads the strategy keeps, and how many its rival."""
     sizes = {one.row.heads for one in met}
     of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
-    mine, theirs = ([getattr(one, side).heads_kept for one in met] for side in ("row", "rival"))
+    mine, theirs = ([one.heads_kept[side] for one in met] for side in (0, 1))
     return f"heads kept: {_span(mine, '.3g')}{of} beside {_span(theirs, '.3g')}"
 
 

@@ -58,6 +58,7 @@ class Row:
         excess: What rows are compared by: flips minus the twin's flips; plain flips where no unit has a twin.
         correct: Clean test sentences that are right.
         certified: Accuracy on `certify` of each unit that has it.
+        kept: Heads kept of each unit.
         units: All of the row's units.
     """
 
@@ -85,6 +86,7 @@ class Row:
     excess: Values = field(compare=False, repr=False)
     correct: Values = field(compare=False, repr=False)
     certified: dict[Unit, float] = field(compare=False, repr=False)
+    kept: Values = field(compare=False, repr=False)
     units: tuple[Unit, ...]
 
     @property
@@ -190,6 +192,7 @@ def _row(group: list[Record], scene: Scene, note: str, cells: dict[str, Record],
             for unit, record in records.items()
             if record.final_certify_accuracy is not None
         },
+        kept={unit: np.array([heads_kept_of(record)], dtype=np.float64) for unit, record in records.items()},
         units=tuple(sorted(records)),
     )
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prune_env.baselines.tables.columns import main_table
 from prune_env.baselines.tables.contrasts import Contrast, contrasts
 from prune_env.baselines.tables.hierarchy import Resampler
 from prune_env.baselines.tables.rows import make_rows
+from prune_env.baselines.tables.rule import rate_rule
 from prune_env.records import Record, bits_to_text
 from tests.baselines.test_tables_rows import pair
 
@@ -164,6 +166,18 @@ def test_accuracy_is_compared_over_the_units_of_the_difference() -> None:
     one = find(contrasts(rows, Resampler()), "gradient", "ft")
     # Attacker 12 has no twin, and so no difference; its accuracy, 50 points better, is none of this contrast's.
     assert (one.units, one.acc.value) == (((11, 11),), 0.0)
+
+
+def test_heads_kept_are_those_of_the_shared_units() -> None:
+    sizes = [*cells("gradient", 0.5, (11,), mask="10/01"), *cells("gradient", 0.5, (12,), mask="11/11")]
+    one = find(contrasts(make_rows([*sizes, *cells("ft", 0.9, (11,))]), Resampler()), "gradient", "ft")
+    assert (one.heads_kept, one.row.heads_kept) == ((2.0, 4.0), 3.0)
+
+
+def test_the_table_tells_on_which_attackers_the_projects_own_defence_was_tuned() -> None:
+    rows = make_rows([*cells("ft", 0.9, (11, 14)), *cells("hybrid", 0.5, (11, 14))])
+    names = [cells[0] for cells in main_table(rows, rate_rule(rows)).rows]
+    assert names == ["ft", "hybrid (development: 11; confirmation: 14)"]
 
 
 def test_every_random_mask_is_a_rival_the_matched_one_first() -> None:
