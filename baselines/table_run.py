@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
 from prune_env.baselines import benchmark
 from prune_env.baselines.benchmark import Report
-from prune_env.baselines.cells import Settings
+from prune_env.baselines.cells import RECORDS, Settings
 from prune_env.baselines.presets import Build, Preset, Stage
 from prune_env.baselines.remaining import clock_of, remaining
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
@@ -20,10 +23,11 @@ from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.errors import InterruptedRunError, OutputError, WorkerError
 from prune_env.methods import get_method
-from prune_env.records import Record
+from prune_env.records import Record, append_record, read_records
 from prune_env.threads import threads
 from prune_env.victims.build import build_victim
 from prune_env.victims.protocols import fingerprint, get_protocol
+from prune_env.victims.store import open_victim
 
 LOCK = ".table.lock"
 _AGAIN = "finished epochs and cells are kept, run the same command again to go on"
@@ -47,6 +51,63 @@ def check(preset: Preset, parts: Sequence[Stage], settings: Settings) -> None:
         fingerprint(protocol, settings.data)
         for rate in preset.rates:
             replace(protocol.training, learning_rate=rate or protocol.training.learning_rate)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What of other records belongs to a table.
+
+    Attributes:
+        records: How many were taken.
+        uncertified: How many of these do not know the accuracy on `certify` after fine-tuning.
+    """
+
+    records: int
+    uncertified: int
+
+
+def take(parts: Sequence[Stage], settings: Settings, given: Iterable[Record]) -> Taken:
+    """Copies records made elsewhere into a table's own: those that it lacks, of victims that are there.
+
+    Args:
+        parts: The table's stages.
+        settings: What is held fixed; records go to `settings.out / "records.jsonl"`.
+        given: Any records; of two of one cell the first one counts.
+
+    Raises:
+        OutputError: The folder cannot be written to, or another benchmark is writing there.
+    """
+    with _sole(settings.out, benchmark.LOCK, f"benchmark is writing to {settings.out}", "--out"):
+        lacking = _lacking(parts, settings)
+        taken = []
+        for record in given:
+            if record.key in lacking:
+                lacking.discard(record.key)
+                append_record(settings.out / RECORDS, record)
+                taken.append(record)
+    return Taken(len(taken), sum(record.final_certify_accuracy is None for record in taken))
+
+
+def _lacking(parts: Sequence[Stage], settings: Settings) -> set[str]:
+    """Returns the keys of the records that a table lacks, of victims that are there."""
+    keys: set[str] = set()
+    for part in parts:
+        victims = {name: open_victim(name) for name in part.ready.victims}
+        for cell in benchmark.missing_cells(part.ready, settings, victims):
+            keys.update(benchmark.cell_records(cell, settings, victims).values())
+    return keys - {record.key for record in read_records(settings.out / RECORDS)}
+
+
+@contextmanager
+def as_if_taken(
+    parts: Sequence[Stage], settings: Settings, given: Iterable[Record]
+) -> Iterator[tuple[Settings, Taken]]:
+    """Gives settings under which `take` has happened, in a folder that vanishes, and what it took."""
+    with TemporaryDirectory(prefix="prune-env-table-") as place:
+        trial = replace(settings, out=Path(place))
+        if (settings.out / RECORDS).is_file():
+            shutil.copyfile(settings.out / RECORDS, trial.out / RECORDS)
+        yield trial, take(parts, trial, given)
 
 
 def run_table(
@@ -98,7 +159,8 @@ def _build(builds: Sequence[Build], jobs: int, report: Report) -> None:
         return
     units = {str(build.folder): build for build in builds}
     failed: dict[str, BaseException] = {}
-    with _sole(builds[0]):
+    folder = builds[0].folder.parent
+    with _sole(folder, LOCK, f"table is building victims in {folder}", "--victims"):
         try:
             for number, label in enumerate(_execute(units, jobs, failed), 1):
                 report(label, number, len(builds))
@@ -127,20 +189,17 @@ def build_one(place: str, builds: dict[str, Build]) -> str:
 
 
 @contextmanager
-def _sole(build: Build) -> Iterator[None]:
-    """Keeps a second table from building in the same folder of victims.
+def _sole(folder: Path, name: str, doing: str, flag: str) -> Iterator[None]:
+    """Keeps a second one from working in the same folder.
 
     Raises:
         OutputError: Another one is at it.
     """
-    folder = writable(build.folder.parent)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(writable(folder) / name)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise OutputError(
-            f"another table is building victims in {folder}; wait until it has, or choose another --victims"
-        ) from error
+        raise OutputError(f"another {doing}; wait until it has ended, or choose another {flag}") from error
     try:
         yield
     finally:

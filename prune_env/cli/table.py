@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prune_env.baselines.cells import Settings
     from prune_env.baselines.presets import Preset, Stage
     from prune_env.baselines.remaining import Step
+    from prune_env.baselines.table_run import Taken
     from prune_env.records import Record
 
 HELP = "run the paper's table: every method, its controls and matched floors, on embedded or real victims"
@@ -37,6 +38,7 @@ examples:
   prune-env table --preset paper-embedded --methods ft,gradient,random-third --seeds 11 --out runs/small
   prune-env table --preset paper --victims victims --data data --out runs/paper --dry-run
   prune-env table --preset paper --victims victims --data data --out runs/paper
+  prune-env table --preset paper --victims victims --data data --out runs/paper --from baselines/results/minilm.jsonl
   prune-env table --preset paper --attacker-seeds 11,12,13 --methods all --victims victims --data data --out runs/paper
   prune-env table --preset paper --attacks hiddenkiller --attacker-seeds 11,12,13 --rates 2e-5 \\
     --protocol phrases-200 --methods ft,random-third,restart --victims victims --data data --out runs/paper
@@ -60,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paper, 2e-5,1e-4)")  # fmt: skip
     add("--protocol", metavar="P", help="the defender's data and fine-tuning, such as phrases, phrases-15k, sentences "
         "(default: each victim's own; for paper, phrases-15k)")  # fmt: skip
+    add("--from", dest="given", nargs="+", type=Path, default=[], metavar="FILE", help="records made elsewhere: those "
+        "that belong to this table are copied to --out first, and their cells not run again")  # fmt: skip
     add("--dry-run", action="store_true", help="list what is missing and about how long it takes, and do nothing")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--device", default="cpu", help="where cells are computed: cpu, cuda, cuda:N (default: cpu)")
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Does what is missing and prints the report, or says what is missing; 0 when that is done."""
     from prune_env.baselines.cells import Settings
     from prune_env.baselines.presets import stages
-    from prune_env.baselines.table_run import check, run_table
+    from prune_env.baselines.table_run import as_if_taken, check, run_table, take
 
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
@@ -86,14 +90,47 @@ def run(args: argparse.Namespace) -> int:
     preset = preset_of(args)
     parts = stages(preset, args.victims, args.data)
     settings = Settings(args.out, preset.protocol, args.data, device=args.device)
-    if args.dry_run:
+    given = _records_of(args.given)
+    if args.dry_run or given:
         check(preset, parts, settings)
-        _print_missing(preset, parts, settings, jobs)
+    if args.dry_run:
+        with as_if_taken(parts, settings, given) as (trial, taken):
+            _print_missing(preset, parts, (settings, trial), jobs)
+        _print_taken(taken, args.given, "would be taken")
         return 0
+    if given:
+        _print_taken(take(parts, settings, given), args.given, "were taken")
     with progress() as bar:
         records = run_table(preset, parts, settings, jobs, step_report(bar, "victims, tasks and cells"))
     _print_report(records, settings)
     return 0
+
+
+def _records_of(files: Sequence[Path]) -> list[Record]:
+    """Reads the records of all files.
+
+    Raises:
+        ConfigError: A file that is not there.
+        RecordError: One that holds something else.
+    """
+    from prune_env.records import read_records
+
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"expected a file of records, such as records.jsonl, at --from {file}, found none")
+    return [record for file in files for record in read_records(file)]
+
+
+def _print_taken(taken: Taken, files: Sequence[Path], what: str) -> None:
+    if not files:
+        return
+    words = f"{taken.records} records {what} from {', '.join(map(str, files))}"
+    if taken.uncertified:
+        words += (
+            f"; {taken.uncertified} of them do not know the accuracy on certify after fine-tuning, by which the rate "
+            "is chosen"
+        )
+    console().print(f"{words}.", markup=False, highlight=False, soft_wrap=True)
 
 
 def preset_of(args: argparse.Namespace) -> Preset:
@@ -125,15 +162,23 @@ def preset_of(args: argparse.Namespace) -> Preset:
     return replace(preset, **changes)
 
 
-def _print_missing(preset: Preset, parts: Sequence[Stage], settings: Settings, jobs: int) -> None:
-    """Prints what the table compares, a row a stage of what is left, and about how long it takes."""
+def _print_missing(preset: Preset, parts: Sequence[Stage], settings: tuple[Settings, Settings], jobs: int) -> None:
+    """Prints what the table compares, a row a stage of what is left, and about how long it takes.
+
+    Args:
+        preset: What is compared.
+        parts: Its stages.
+        settings: The table's own, and those under which what is missing is counted.
+        jobs: Processes side by side.
+    """
     from rich import box
     from rich.table import Table
 
     from prune_env.baselines.remaining import clock_of, remaining
 
-    clock = clock_of(parts, settings)
-    left = [remaining(part, settings, clock) for part in parts]
+    own, trial = settings
+    clock = clock_of(parts, trial)
+    left = [remaining(part, trial, clock) for part in parts]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in ("attacker" if preset.attacks else "defenders", "victims to build", "records missing", "about"):
         table.add_column(name, justify="right" if name == "about" else "left")
@@ -142,7 +187,7 @@ def _print_missing(preset: Preset, parts: Sequence[Stage], settings: Settings, j
         built = "\n".join(step.what for step in steps if step.kind == "victim") or "none"
         table.add_row(", ".join(map(str, seeds)), built, _records(steps), duration(_seconds(steps)))
     show = console().print
-    show("\n".join(_headline(preset, settings)), markup=False, highlight=False, soft_wrap=True)
+    show("\n".join(_headline(preset, own)), markup=False, highlight=False, soft_wrap=True)
     show(table, highlight=False)
     show(_sum([step for steps in left for step in steps], jobs), markup=False, highlight=False)
 

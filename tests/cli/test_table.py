@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,27 @@ def test_a_dry_run_lists_what_is_missing_with_its_cost(out: Path, capsys: Captur
     assert "with 2 processes" in shown
 
 
+def test_records_made_elsewhere_are_taken_if_they_belong(
+    out: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (out / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    older = json.loads(lines[0])
+    del older["final_certify_accuracy"]
+    given, fresh = tmp_path / "given.jsonl", tmp_path / "fresh"
+    given.write_text("".join([json.dumps(older) + "\n", *lines[1:]]), encoding="utf-8")
+    assert embedded(fresh, "--from", str(given), "--dry-run") == 0
+    shown = words(capsys)
+    # Of twelve records, six are at another rate than the protocol's.
+    assert "Nothing is missing" in shown and f"6 records would be taken from {given}; 1 of them do not know" in shown
+    assert str(fresh / "records.jsonl") in shown and not fresh.exists()
+    monkeypatch.setattr("prune_env.baselines.cells.defend", lambda *_, **__: pytest.fail("run again"))
+    assert embedded(fresh, "--from", str(given)) == 0
+    assert f"6 records were taken from {given}; 1 of them" in words(capsys)
+    assert len((fresh / "records.jsonl").read_text(encoding="utf-8").splitlines()) == 6
+    assert embedded(fresh, "--from", str(given)) == 0
+    assert f"0 records were taken from {given}." in words(capsys)
+
+
 def test_a_dry_run_builds_nothing_and_makes_no_folder(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +150,7 @@ def test_arguments_change_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--from", "nowhere.jsonl"], "expected a file of records, such as records.jsonl, at --from nowhere.jsonl"),
         (["--methods", "gradiant"], "unknown method 'gradiant': did you mean 'gradient'"),
         (["--seeds", "x"], "expected seeds such as 11,12, got 'x'"),
         (["--rates", "0"], "expected a learning rate"),
