@@ -7,6 +7,7 @@ on the test sentences (filled marks): lines join validation sentences alone.
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ def draw_panel(axes: Axes, title: str, paths: Sequence[Walk]) -> None:
     light_grid(axes)
     axes.set_xlim(heads * 1.03, 0)
     axes.set_ylim(0, 105)
-    axes.set_title(title)
+    axes.set_title(textwrap.fill(title, 34))
     axes.set_xlabel("heads kept (fewer to the right)")
     axes.set_ylabel("LFR (%)")
     axes.yaxis.set_tick_params(labelleft=True)

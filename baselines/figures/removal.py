@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def _panel(axes: Axes, title: str, found: list[Dot], rates: Sequence[float]) -> 
     axes.annotate("ACC %", (1, 1), (6, 4), "axes fraction", "offset points", fontsize=8, color="#555555")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_title(title)
+    axes.set_title(textwrap.fill(title, 34))
     axes.set_xlabel("points above the matched floor")
     axes.xaxis.set_tick_params(labelbottom=True)
 

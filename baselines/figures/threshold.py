@@ -6,6 +6,7 @@ fine-tuning alone. Those points are drawn hollow: they say nothing about pruning
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ def _against_tau(axes: Axes, title: str, found: list[Point]) -> None:
     axes.set_xticks(every, [_short(tau) for tau in every])
     axes.set_xlim(every[-1] + 0.006, every[0] - 0.006)
     axes.set_ylim(0, 105)
-    axes.set_title(title)
+    axes.set_title(textwrap.fill(title, 34))
     axes.set_xlabel("tau: accuracy held on search (stricter to the left)")
 
 
