@@ -80,7 +80,7 @@ class Clock:
 def clock_of(stages: Sequence[Stage], settings: Settings) -> Clock:
     """Returns what the table's own records and the committed ones tell about the backbones of its victims."""
     backbones = {open_victim(name).manifest.backbone for stage in stages for name in stage.ready.victims}
-    files = [settings.out / RECORDS, *sorted(RESULTS.glob("*.jsonl"))]
+    files = [settings.out / RECORDS, *sorted(RESULTS.rglob("*.jsonl"))]
     records = {record.key: record for file in files for record in read_records(file)}
     return Clock(tuple(one for one in records.values() if one.backbone in backbones and one.seconds > 0.0))
 

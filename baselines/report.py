@@ -42,7 +42,8 @@ ONE_SEED = "°"
 LEGEND = (
     f"Percent; mean ± standard deviation over seeds, or, marked {ONE_SEED}, one seed's standard error over test "
     "sentences (AUC: DeLong); in brackets 95 % intervals over test sentences (paired bootstrap "
-    "of the mean over seeds). Removed is blank where ft's LFR is not above its floor beyond noise."
+    "of the mean over seeds), which cover neither the defender's seed nor the attacker: `prune-env report` gives "
+    "intervals that do. Removed is blank where ft's LFR is not above its floor beyond noise."
 )
 
 

@@ -64,7 +64,8 @@ def make_env(
         max_evaluations: Distinct masks until truncation; None: no limit.
         pad_to: (layers, heads) of a larger grid for spaces of one size.
         recover_on: Clean sentences of a short recovery after which a mask's accuracy is measured, as
-            `prune_env.recovered` says; None measures the masked scoring model itself.
+            `prune_env.recovered` says, at most the training split; None measures the masked scoring model itself. A
+            drop is then against the full mask after its own recovery.
         diagnostics: Whether `info` carries `oracle_lfr`, the masked scoring model's label flip rate. It looks at
             triggered sentences: for analysis, never for a method that is to be compared with clean-only ones.
         device: "cpu" or "cuda".

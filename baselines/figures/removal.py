@@ -99,8 +99,8 @@ def _picture(panels: dict[Scene, list[Dot]], left_out: str) -> Picture:
         "LFR of the purified victim minus LFR of its never-poisoned twin after the same method, rate and seed; 0 = "
         f"nothing left of the backdoor that can be told from a paraphrase's own effect. {bars} Counted: "
         f"{'; '.join(f'{family} {repetitions(_pairs(found))}' for (family, *_), found in panels.items())}. Numbers at "
-        "methods are their records of a rate, those at the right the mean ACC, rates in the same order. Shaded: "
-        f"fine-tuning alone and a random mask of a third of the heads. {left_out}"
+        "methods are their records of a rate, those at the right the mean ACC, rates in the same order. Shaded, where "
+        f"they were run: fine-tuning alone and a random mask of a third of the heads. {left_out}"
     ).strip()
     figure = new_figure(rows * (0.24 * tallest + 0.95), "What is left of the backdoor", caption)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)

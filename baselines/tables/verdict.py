@@ -42,7 +42,10 @@ def verdict(rows: Sequence[Row], pairs: Sequence[Contrast], resampler: Resampler
     """
     found = [setting for setting in make_settings(rows, resampler) if setting.all]
     if not found:
-        nothing = "No strategy stands beside plain fine-tuning or a random mask here, so nothing is compared."
+        nothing = (
+            "No strategy that chooses heads stands beside plain fine-tuning or a random mask here; what else was "
+            "compared is among the contrasts below."
+        )
         mine = own(list(by_scene(rows)), pairs)
         return [f"{nothing} {mine}" if mine else nothing]
     embedded, real = ([one for one in found if (one.scene.protocol == EMBEDDED) is there] for there in (True, False))

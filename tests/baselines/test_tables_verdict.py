@@ -206,5 +206,6 @@ def test_lines_say_what_each_rival_leaves_and_on_how_many_records() -> None:
 
 def test_nothing_to_compare_is_said() -> None:
     assert all_said(cells("ft", 0.9)) == [
-        "No strategy stands beside plain fine-tuning or a random mask here, so nothing is compared."
+        "No strategy that chooses heads stands beside plain fine-tuning or a random mask here; what else was compared "
+        "is among the contrasts below."
     ]
