@@ -387,6 +387,10 @@ def test_study_draws_every_mask_with_its_correlations(tmp_path: Path, monkeypatc
     }  # fmt: skip
     table = Table("tiny", {}, None, {11: Rows(masks, values, {"gradient": np.ones((2, 2), np.float32)}, 0.9)})
     monkeypatch.setattr(study, "read_tables", lambda folder: [table])
+    monkeypatch.setattr(study, "SHIPPED", tmp_path)
+    with pytest.raises(FigureError, match="not shipped yet"):
+        drawn("study", [], tmp_path)
+    (tmp_path / "tiny.csv").touch()
     (picture,) = drawn("study", [], tmp_path)
     assert picture.rows[1] == ("tiny", 11, 3, 0.2, 0.6, 0.6)
     # What rises as the LFR falls is perfectly, and negatively, correlated with it.
