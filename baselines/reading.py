@@ -13,6 +13,9 @@ CLAIM_SEEDS = 5
 """Seeds below which a difference is a lead: the paper uses five, and fine-tuning varies from seed to seed."""
 
 
+OWN = ("hybrid", "candidate-")
+"""Names of the project's own defence and its candidates, which draw heads instead of choosing them."""
+
 KINDS = ("a random mask", "ft at the same rate", "ft at a warmer rate")
 """The rivals a strategy has to beat: chance, and plain fine-tuning."""
 
@@ -95,7 +98,7 @@ def _best_strategies(rows: Sequence[Row]) -> Iterator[Row]:
     """Yields the clean-only strategy with the fewest points above the floor, for each victim, protocol and rate."""
     settings: dict[tuple[str, str, float], list[Row]] = {}
     for row in rows:
-        if row.kind == "strategy" and row.regime == "clean_only":
+        if row.kind == "strategy" and row.regime == "clean_only" and not row.method.startswith(OWN):
             settings.setdefault((row.victim, row.protocol, row.learning_rate), []).append(row)
     for strategies in settings.values():
         yield min(strategies, key=_left)
