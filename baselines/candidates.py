@@ -253,7 +253,8 @@ RECOVERED = Method(
     "random groups while accuracy after a short recovery holds, then a warm rate (candidate)",
     policy=lambda context: RandomFirst(context.seed),
     metrics=("gradient",),
-    environment={"on_violation": "backtrack", "max_accuracy_drop": 0.02},
+    environment={"on_violation": "backtrack"},
+    constraint={"max_accuracy_drop": 0.02},
     recover_on=1600,
     rate_factor=WARM,
 )

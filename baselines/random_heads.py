@@ -77,6 +77,7 @@ RANDOM = Method(
     policy=lambda context: _policy(False, context),
     metrics=("gradient",),
     environment={"max_heads_per_step": None},
+    reads_importance=False,
     matches="gradient",
     unconstrained=True,
 )
@@ -88,6 +89,7 @@ RANDOM_BALANCED = Method(
     policy=lambda context: _policy(True, context),
     metrics=("gradient",),
     environment={"max_heads_per_step": None},
+    reads_importance=False,
     matches="gradient",
     unconstrained=True,
 )
@@ -99,5 +101,6 @@ RANDOM_THIRD = Method(
     policy=_third,
     metrics=("gradient",),
     environment={"max_heads_per_step": None},
+    reads_importance=False,
     unconstrained=True,
 )

@@ -54,7 +54,7 @@ class Found:
 
     Attributes:
         mask: The head mask, (layers, heads).
-        importance: What the policy observed, by metric, (layers, heads); empty where no policy chose.
+        importance: What the policy observed, by metric, (layers, heads); empty where no policy chose or read it.
         trace: The episode's steps, as JSON values.
         evaluations: Distinct masks asked for.
         sentence_passes: Sentences it asked to be sent through the model for importance and search, cached or not.
@@ -149,9 +149,9 @@ def search_mask(task: Task, method: Method, search: Search, known: Known | None 
 
 def environment_config(method: Method, search: Search) -> EnvConfig:
     """Returns the environment's settings for a method: the run's constraint or its own, and what belongs to it."""
-    constraint: dict[str, Any] = {"threshold": NO_CONSTRAINT} if method.unconstrained else dict(search.constraint)
-    if {"threshold", "max_accuracy_drop"} & set(method.environment):
-        constraint = {}
+    constraint: Mapping[str, Any] = method.constraint or search.constraint
+    if method.unconstrained:
+        constraint = {"threshold": NO_CONSTRAINT}
     return EnvConfig(**constraint, **method.environment)
 
 
@@ -192,8 +192,9 @@ def find_mask(
     importance: dict[str, HeadScores] = {}
     threshold = None
     if method.policy is not None:
-        importance, config = scoring.importance(method.metrics), environment_config(method, search)
-        env = BertHeadPruneEnv(evaluator, importance, config)
+        importance = scoring.importance(method.metrics) if method.reads_importance else {}
+        config = environment_config(method, search)
+        env = BertHeadPruneEnv(evaluator, importance or _alike(method, mask), config)
         threshold = None if method.unconstrained else _threshold(config, evaluator)
         oracle = _oracle(method, scoring, aids)
         for number in range(method.episodes):
@@ -205,7 +206,7 @@ def find_mask(
             mask, evaluations = episode.mask, before + episode.evaluations
         if method.best:
             mask = mask_from_text(best_of(trace)["mask"])
-        passes = evaluations * scoring.mask_passes(method.recover_on) + scoring.importance_passes(method.metrics)
+        passes = evaluations * scoring.mask_passes(method.recover_on) + scoring.importance_passes(importance)
     return Found(
         mask=mask,
         importance=importance,
@@ -218,6 +219,11 @@ def find_mask(
         deviation=scoring.deviation(mask),
         seconds=time.perf_counter() - started,
     )
+
+
+def _alike(method: Method, mask: HeadMask) -> dict[str, HeadScores]:
+    """Returns equal scores of all heads by metric, for a method that reads none."""
+    return {name: np.zeros(mask.shape, dtype=np.float32) for name in method.metrics}
 
 
 def best_of(trace: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

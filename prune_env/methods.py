@@ -104,6 +104,9 @@ class Method:
         policy: Makes the policy that chooses the mask; None prunes nothing.
         metrics: Importance metrics the policy observes, the first of which protects heads.
         environment: Settings of the environment that belong to the method, over the run's own.
+        constraint: {"threshold": ...} or {"max_accuracy_drop": ...} of the method's own; empty takes the run's.
+        reads_importance: Whether the metrics' scores decide anything: what the policy prunes, or what backtracking
+            restores first. Where they decide nothing they are not computed, and all heads are shown as equal.
         matches: Another method whose number of pruned heads is handed to the policy.
         mask_of: Another method with the same search, whose mask is taken: what differs is the recovery.
         unconstrained: Whether the accuracy threshold is lifted (controls of matched size).
@@ -123,6 +126,8 @@ class Method:
     policy: PolicyFactory | None = None
     metrics: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    constraint: Mapping[str, float] = field(default_factory=dict)
+    reads_importance: bool = True
     matches: str | None = None
     mask_of: str | None = None
     unconstrained: bool = False
@@ -142,6 +147,11 @@ class Method:
             raise UnknownNameError("kind of method", self.kind, KINDS)
         if self.policy is not None and not self.metrics:
             raise ConfigError(f"method {self.name!r} has a policy but no importance metric; name at least one")
+        if set(self.environment) & {"threshold", "max_accuracy_drop"} or (self.constraint and self.unconstrained):
+            raise ConfigError(
+                f"expected the accuracy that method {self.name!r} holds in `constraint` alone, got it in `environment` "
+                "or together with `unconstrained`; give it there, or lift it"
+            )
         if self.episodes < 1 or (self.rate_factor is not None and not self.rate_factor > 0.0):
             raise ConfigError(
                 f"expected episodes >= 1 and a positive rate_factor, got {self.episodes} and {self.rate_factor}"

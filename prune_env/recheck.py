@@ -97,9 +97,9 @@ def searched(record: Record, scoring: Scoring) -> Iterator[Check]:
     # Backtracking and dropped heads try more masks than a trace shows, never fewer.
     if record.trace and (counts != sorted(counts) or _valid(tried) > record.evaluations):
         yield Check("the least number of evaluations in the trace", record.evaluations, max(_valid(tried), *counts))
-    passes = record.evaluations * scoring.mask_passes(search.get("recover_on")) + scoring.importance_passes(
-        search.get("metrics", [])
-    )
+    # Of the metrics whose scores the search saw: older records of methods that read none have them, too.
+    importance = scoring.importance_passes(record.importance)
+    passes = record.evaluations * scoring.mask_passes(search.get("recover_on")) + importance
     yield Check("sentence passes", record.sentence_passes, passes)
     environment = search.get("environment", {})
     threshold, drop = environment.get("threshold"), environment.get("max_accuracy_drop")

@@ -135,7 +135,7 @@ def test_controls_are_held_to_nothing_and_all_else_to_the_constraint() -> None:
         method = get_method(name)
         config = environment_config(method, SEARCH)
         assert (config.threshold == NO_CONSTRAINT) == method.unconstrained
-        own = method.environment.get("max_accuracy_drop", 0.1)
+        own = method.constraint.get("max_accuracy_drop", 0.1)
         assert (config.max_accuracy_drop == own) != method.unconstrained
     assert search_config(get_method("ft"), SEARCH) == {}
     assert search_config(get_method("gradient"), SEARCH)["environment"]["on_violation"] == "backtrack"

@@ -51,3 +51,9 @@ def test_kinds_are_what_the_methods_are() -> None:
     assert all(kind == "control" for name, kind in kinds.items() if name.startswith(("random", "as-released")))
     assert all(kinds[name] == "control" for name in ("reinit", *AIDED))
     assert kinds["gradient"] == kinds["ensemble"] == kinds["epsilon-greedy"] == kinds["anp"] == "strategy"
+
+
+@pytest.mark.parametrize("more", [{"environment": {"threshold": 0.9}}, {"constraint": {"threshold": 0.9}}])
+def test_an_accuracy_to_hold_stands_in_one_place(more: dict[str, dict[str, float]]) -> None:
+    with pytest.raises(ConfigError, match="in `constraint` alone"):
+        Method("mine", "a test", unconstrained="constraint" in more, **more)  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def test_a_method_may_search_under_it_and_its_record_says_so_and_replays(monkeyp
 
 
 def test_a_methods_own_constraint_stands_above_the_runs() -> None:
-    own = replace(METHOD, environment={"on_violation": "backtrack", "max_accuracy_drop": 0.25})
+    own = replace(METHOD, constraint={"max_accuracy_drop": 0.25})
     assert search_config(own, SEARCH)["environment"]["max_accuracy_drop"] == 0.25
     assert search_config(METHOD, SEARCH)["environment"]["max_accuracy_drop"] == 0.1
 
