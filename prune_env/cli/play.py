@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     method = get_method(args.method)
     if method.policy is None or method.matches is not None:
         raise ConfigError(f"method {method.name!r} plays no episode of its own; choose gradient or epsilon-greedy")
-    settings: dict[str, Any] = dict(method.environment)
+    settings: dict[str, Any] = {**method.environment, **method.constraint}
     if method.unconstrained:
         settings["threshold"] = NO_CONSTRAINT
     env = gym.make(
