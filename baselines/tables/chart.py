@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prune_env.baselines.summary import rate_text
-from prune_env.baselines.tables.columns import interval
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row
+from prune_env.baselines.tables.words import interval
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 190, 170, 14, 44
 LINE, GAP = 19, 7

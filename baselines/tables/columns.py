@@ -1,9 +1,9 @@
-"""The tables of a report as text, cell by cell: what Markdown, the page and the terminal show alike."""
+"""The tables of a report as text, cell by cell: what Markdown, the page, the terminal and the README show alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from prune_env.baselines.summary import REFERENCE, rate_text
 from prune_env.baselines.tables.contrasts import Contrast
@@ -12,25 +12,38 @@ from prune_env.baselines.tables.roles import is_own, own_parts
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row
 from prune_env.baselines.tables.rule import Ruling
 from prune_env.baselines.tables.split import Split
-from prune_env.metrics import Interval
+from prune_env.baselines.tables.words import heads_text, interval, percent, whole
 from prune_env.recovered import PASSES_A_STEP
 
 LEAD, ALONE, RULE = "†", "‡", "◂"
 """Marks: fewer than five attackers; one attacker; the rate rule's rate."""
 
-LEGEND = (
+MEANS = (
     "Rates in percent. A mean is over attackers of the mean over their defenders' seeds; in brackets 95 % intervals by "
     "a hierarchical bootstrap (attackers, within them defenders' seeds, and test sentences, the same for a family; "
     "differences paired sentence by sentence; sentences of AUC by DeLong's standard error). With few attackers such "
-    "intervals are too narrow. Numbers without brackets have no interval.",
+    "intervals are too narrow."
+)
+BARE = "Numbers without brackets have no interval."
+COUNTS = (
     f"n: attackers / defender records. {LEAD} a lead: fewer than {CLAIM_ATTACKERS} attackers. {ALONE} a lead of one "
-    "attacker: the intervals cover the defender's seeds and sentences (of one record: sentences alone), not attackers.",
+    "attacker: the intervals cover the defender's seeds and sentences (of one record: sentences alone), not attackers."
+)
+OUTCOME = (
     "Above floor: LFR minus the LFR of the never-poisoned twin after the same method, rate and seed; of restart, whose "
     "model never saw the suspect, minus ft's twin. It is the outcome. Removed: (LFR of ft - LFR) / (LFR of ft - floor "
-    "of ft) at the same rate; blank where ft's LFR is not above its floor beyond noise.",
+    "of ft) at the same rate; blank where ft's LFR is not above its floor beyond noise."
+)
+RATE = (
     f"{RULE} the rate that the rate rule picks: of the rates run on all of a method's records, the highest whose mean "
     "accuracy on certify is within half a point of the best, over the records that have it at all of these rates; no "
-    "mark where there is one such rate, or no such record.",
+    "mark where there is one such rate, or no such record."
+)
+LEGEND = (
+    f"{MEANS} {BARE}",
+    COUNTS,
+    OUTCOME,
+    RATE,
     "Contrasts: only a primary one at the rate rule's rate is decided, where five attackers or more stand behind it, "
     "its interval excludes zero, and each attacker's own difference has the mean's sign: over five or six attackers "
     "such an interval alone excludes zero in more than one case of ten where there is no difference. Both at the "
@@ -41,6 +54,9 @@ LEGEND = (
     "forward, a backward worth two. The scoring model that a search needs costs as much as ft at the protocol's own "
     "rate and is in no row. Blank where a record does not tell. Seconds: wall time on whatever machine ran it.",
 )
+
+COMPACT = ("method", "rate", "n", "heads kept", "ACC", "LFR", "AUC", "floor", "above floor", "removed")
+"""The columns that the README and a terminal have room for."""
 
 _PAPER_NOTE = f"Paper: Tables 1 and 2 ({SOURCE}), mean ± standard deviation over five seeds; blank where not known."
 
@@ -64,10 +80,10 @@ class Table:
     note: str = ""
 
 
-def main_table(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> Table:
-    """Returns the table of one scene."""
+def main_table(group: Sequence[Row], rules: Mapping[Row, Ruling], paper: bool = True) -> Table:
+    """Returns the table of one scene; beside the paper's cells, if asked, where it has some of this attack."""
     scene = group[0].scene
-    paper = any(attack == scene.attack for attack, _ in CELLS)
+    paper = paper and any(attack == scene.attack for attack, _ in CELLS)
     columns = [
         "method", "rate", "n", "heads kept", "ACC", "LFR", "AUC", "floor", "above floor", "removed", "certify",
         "twin ACC", "search passes", "recovery passes", "seconds",
@@ -79,14 +95,14 @@ def main_table(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> Table:
             _name(row, constrained),
             f"{rate_text(row.learning_rate)}{f' {RULE}' if rules[row].chosen else ''}",
             units(row.attackers, len(row.units)),
-            f"{row.heads_kept:.3g}/{row.heads}",
+            f"{heads_text(row.heads_kept)}/{row.heads}",
             *map(interval, (row.acc, row.lfr, row.auc, row.floor, row.above)),
             "reference" if row.method == REFERENCE else interval(row.removed),
             percent(row.certify),
             percent(row.twin_acc),
-            f"{row.search_passes:,.0f}",
+            whole(row.search_passes),
             whole(row.recovery_passes),
-            f"{row.seconds:,.0f}",
+            whole(row.seconds),
             *(_paper(row) if paper else ()),
         )
         for row in group
@@ -95,6 +111,19 @@ def main_table(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> Table:
     searched = f"Masks were searched under {' or '.join(limits)}." if limits else ""
     notes = [searched, _rule_note(group, rules), _PAPER_NOTE if paper else ""]
     return Table(scene.title, tuple(columns), rows, 2, " ".join(filter(None, notes)))
+
+
+def compact_table(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> Table:
+    """Returns the table of one scene with the columns of `COMPACT` alone, cell for cell those of `main_table`."""
+    table = main_table(group, rules, paper=False)
+    places = [table.columns.index(name) for name in COMPACT]
+    return replace(table, columns=COMPACT, rows=tuple(tuple(cells[place] for place in places) for cells in table.rows))
+
+
+def compact_legend(tables: Iterable[Table], bare: str = BARE) -> str:
+    """Returns what a reader of compact tables needs to know; `bare` says what numbers without brackets are."""
+    ruled = any(RULE in cells[1] for table in tables for cells in table.rows)
+    return " ".join([MEANS, bare, COUNTS, OUTCOME, *([RATE] if ruled else [])])
 
 
 def split_table(found: Sequence[Split]) -> Table:
@@ -106,10 +135,10 @@ def split_table(found: Sequence[Split]) -> Table:
             one.row.name,
             rate_text(one.row.learning_rate),
             units(one.attackers, one.units),
-            f"{100 * one.start:.1f}",
+            percent(one.start),
             interval(one.by_rate, signed=True) if one.row.learning_rate != one.row.scene.own_rate else "",
             interval(one.by_method, signed=True),
-            f"{100 * one.end:.1f}",
+            percent(one.end),
         )
         for one in found
     )
@@ -150,26 +179,6 @@ def units(attackers: int, records: int) -> str:
     """Writes how many attackers and records stand behind a row, with the mark of a lead."""
     mark = ALONE if attackers == 1 else LEAD if attackers < CLAIM_ATTACKERS else ""
     return f"{attackers}{mark} / {records}"
-
-
-def interval(found: Interval | None, signed: bool = False) -> str:
-    """Writes a rate with its interval in percent; "" for none."""
-    if found is None:
-        return ""
-    form = "+.1f" if signed else ".1f"
-    # Adding zero turns a negative zero into a positive one.
-    value, low, high = (format(round(100 * one, 1) + 0.0, form) for one in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
-
-
-def percent(rate: float | None) -> str:
-    """Writes a rate in percent; "" for none."""
-    return "" if rate is None else f"{100 * rate:.1f}"
-
-
-def whole(number: float | None) -> str:
-    """Writes a count; "" for none."""
-    return "" if number is None else f"{number:,.0f}"
 
 
 def _name(row: Row, constrained: bool) -> str:

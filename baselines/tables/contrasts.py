@@ -16,6 +16,7 @@ from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, attack
 from prune_env.baselines.tables.roles import EXPLORATORY, PRIMARY, THIRD, parts
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, by_scene
 from prune_env.baselines.tables.rule import Ruling, rate_rule
+from prune_env.baselines.tables.words import count
 from prune_env.metrics import Interval
 
 LESS, MORE, SAME, FLOOR = "less", "more", "not told apart", "both at the floor"
@@ -91,11 +92,6 @@ def outcome_of(difference: Interval) -> str:
     if difference.high < 0.0:
         return LESS
     return MORE if difference.low > 0.0 else SAME
-
-
-def count(number: int, noun: str) -> str:
-    """Writes "1 attacker", "3 attackers"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def compare(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prune_env.baselines.summary import REFERENCE, rate_text
-from prune_env.baselines.tables.columns import interval
-from prune_env.baselines.tables.contrasts import Contrast, count
+from prune_env.baselines.tables.contrasts import Contrast
 from prune_env.baselines.tables.phrases import tally
 from prune_env.baselines.tables.roles import (
     CONFIRMATION,
@@ -19,6 +18,7 @@ from prune_env.baselines.tables.roles import (
 )
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS
 from prune_env.baselines.tables.scenes import Scene
+from prune_env.baselines.tables.words import count, heads_text, interval
 
 _WHERE = {CONFIRMATION: "on attackers that confirm", DEVELOPMENT: "on those it was tuned on"}
 
@@ -56,8 +56,8 @@ def _primary(one: Contrast) -> str:
     unit = "" if one.row.above is not None else " points of LFR (no twins)"
     return (
         f"{one.row.name} - {one.rival.name} at {rate_text(one.row.learning_rate)}: "
-        f"{interval(one.difference, signed=True)}{unit}, {one.heads_kept[0]:.3g} and {one.heads_kept[1]:.3g} of "
-        f"{one.row.heads} heads kept ({status}{rule})"
+        f"{interval(one.difference, signed=True)}{unit}, {heads_text(one.heads_kept[0])} and "
+        f"{heads_text(one.heads_kept[1])} of {one.row.heads} heads kept ({status}{rule})"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prune_env.baselines.tables.columns import LEGEND, Table, contrast_table, main_table, split_table
+from prune_env.baselines.tables.columns import LEGEND, Table, compact_table, contrast_table, main_table, split_table
 from prune_env.baselines.tables.contrasts import Contrast, contrasts
 from prune_env.baselines.tables.hierarchy import Resampler, covers
 from prune_env.baselines.tables.paper_cells import paper_cell
@@ -53,6 +53,11 @@ class Document:
     rules: dict[Row, Ruling]
     splits: list[Split]
     contrasts: list[Contrast]
+
+    @property
+    def compact(self) -> list[Table]:
+        """A short table a scene, for the README and a terminal."""
+        return [compact_table(group, self.rules) for group in by_scene(self.rows).values()]
 
     @property
     def sections(self) -> list[Section]:
@@ -109,12 +114,13 @@ def markdown(document: Document) -> str:
     parts = [f"# {TITLE}", first, "\n".join(f"- {line}" for line in lines)]
     for section in document.sections:
         parts.append(f"## {section.scene.title}")
-        parts += [_markdown_table(table, heading=number > 0) for number, table in enumerate(section.tables)]
+        parts += [markdown_table(table, heading=number > 0) for number, table in enumerate(section.tables)]
     parts += ["## How to read this", "\n".join(f"- {line}" for line in LEGEND)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown_table(table: Table, heading: bool) -> str:
+def markdown_table(table: Table, heading: bool) -> str:
+    """Returns a table as Markdown, its note below it; its heading is its title up to the scene."""
     ruler = tuple("---" if index < table.words else "---:" for index in range(len(table.columns)))
     lines = "\n".join(f"| {' | '.join(cells)} |" for cells in (table.columns, ruler, *table.rows))
     parts = [f"**{table.title.partition(':')[0]}**" if heading else "", lines, table.note]
@@ -164,7 +170,11 @@ def as_json(document: Document) -> dict[str, Any]:
     return {
         "verdict": document.verdict,
         "rows": [
-            {**plain, "left_by_attacker": {str(seed): value for seed, value in row.left_by_attacker.items()}}
+            {
+                **plain,
+                "acc_by_class": row.acc_by_class,
+                "left_by_attacker": {str(seed): value for seed, value in row.left_by_attacker.items()},
+            }
             for plain, row in zip(tidy(document), document.rows, strict=True)
         ],
         "contrasts": [_contrast(one) for one in document.contrasts],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prune_env.baselines.tables.contrasts import FLOOR, LESS, MORE, SAME, Contrast, count
+from prune_env.baselines.tables.contrasts import FLOOR, LESS, MORE, SAME, Contrast
+from prune_env.baselines.tables.words import count, heads_text, percent, span
 
 
 def tally(met: Sequence[Contrast], rival: bool = False) -> str:
@@ -20,24 +21,18 @@ def tally(met: Sequence[Contrast], rival: bool = False) -> str:
 
 def cost(met: Sequence[Contrast]) -> str:
     """Says what the rivals' clean accuracy is beside the strategy's."""
-    return (
-        f"its ACC minus the strategy's: {_span([round(-100 * one.acc.value, 1) + 0.0 for one in met], '+.1f')} points"
-    )
+    found = span([percent(gap, signed=True) for gap in sorted(-one.acc.value for one in met)])
+    return f"its ACC minus the strategy's: {found} points"
 
 
 def heads(met: Sequence[Contrast]) -> str:
     """Says how many heads the strategy keeps, and how many its rival."""
     sizes = {one.row.heads for one in met}
     of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
-    mine, theirs = ([one.heads_kept[side] for one in met] for side in (0, 1))
-    return f"heads kept: {_span(mine, '.3g')}{of} beside {_span(theirs, '.3g')}"
+    mine, theirs = (span([heads_text(kept) for kept in sorted(one.heads_kept[side] for one in met)]) for side in (0, 1))
+    return f"heads kept: {mine}{of} beside {theirs}"
 
 
 def settings_text(number: int) -> str:
     """Writes "1 setting", "3 settings"."""
     return count(number, "setting")
-
-
-def _span(numbers: Sequence[float], form: str) -> str:
-    low, high = format(min(numbers), form), format(max(numbers), form)
-    return low if low == high else f"{low} to {high}"

@@ -9,12 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.baselines.families import family_of
-from prune_env.baselines.summary import REFERENCE, constraint_of, heads_kept_of, kind_of, matching, one_version
+from prune_env.baselines.summary import (
+    REFERENCE,
+    constraint_of,
+    heads_kept_of,
+    kind_of,
+    matching,
+    one_version,
+    one_victim_an_attacker,
+    same_sentences,
+)
 from prune_env.baselines.tables.costs import recovery_passes
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, attackers, by_attacker, mean, subtract
 from prune_env.baselines.tables.paper_cells import rank
 from prune_env.baselines.tables.scenes import Scene, canonical, differences, label, rate, scene_key, scenes
-from prune_env.errors import RecordError
 from prune_env.metrics import Interval, removal_fraction
 from prune_env.records import Record, bits_from_text, only
 
@@ -43,6 +51,7 @@ class Row:
         heads_kept: Mean number kept.
         evaluations: Mean number of distinct masks asked for.
         acc: Clean test accuracy.
+        acc_by_class: Mean recall of each class on the clean test; None where a record lacks it.
         lfr: Label flip rate.
         auc: Triggered target against triggered non-target sentences; sentences enter by DeLong's standard error.
         floor: LFR of the twin after the same method; None without twins. Of the regime "reference": after ft.
@@ -73,6 +82,7 @@ class Row:
     heads_kept: float
     evaluations: float
     acc: Interval
+    acc_by_class: dict[str, float | None] = field(compare=False)
     lfr: Interval
     auc: Interval
     floor: Interval | None
@@ -124,8 +134,9 @@ def make_rows(records: Iterable[Record], resampler: Resampler | None = None) -> 
     """
     cells = {record.key: record for record in records}
     one_version(cells.values())
+    same_sentences(cells.values())
     victims = only(cells.values(), "victim")
-    _one_victim_an_attacker(victims)
+    one_victim_an_attacker(victims)
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in victims:
         groups.setdefault((family_of(record.victim), record.method, canonical(record.config)), []).append(record)
@@ -172,6 +183,7 @@ def _row(group: list[Record], scene: Scene, note: str, cells: dict[str, Record],
         heads_kept=average(heads_kept_of) or 0.0,
         evaluations=average(lambda record: record.evaluations) or 0.0,
         acc=resampler.interval(correct),
+        acc_by_class={name: average(recall(name)) for name in sorted(first.acc_by_class)},
         lfr=resampler.interval(flips),
         auc=resampler.of_scalars(
             {unit: record.auc for unit, record in records.items()},
@@ -217,6 +229,11 @@ def bits(records: dict[Unit, Record], name: str) -> dict[Unit, NDArray[np.float6
     return {unit: bits_from_text(getattr(record, name)).astype(np.float64) for unit, record in records.items()}
 
 
+def recall(name: str) -> Callable[[Record], float | None]:
+    """Returns what reads a class's recall from a record."""
+    return lambda record: record.acc_by_class.get(name)
+
+
 def _units(records: Iterable[Record]) -> dict[Unit, Record]:
     return {(record.attacker_seed, record.seed): record for record in records}
 
@@ -226,17 +243,6 @@ def _average(value: Callable[[Record], float | None], records: dict[Unit, Record
     found = {unit: value(record) for unit, record in records.items()}
     known = {unit: np.array([one], dtype=np.float64) for unit, one in found.items() if one is not None}
     return mean(known) if known and len(known) == len(found) else None
-
-
-def _one_victim_an_attacker(victims: Iterable[Record]) -> None:
-    known: dict[tuple[str, int], str] = {}
-    for record in victims:
-        name = known.setdefault((family_of(record.victim), record.attacker_seed), record.victim)
-        if name != record.victim:
-            raise RecordError(
-                f"expected one victim of attacker's seed {record.attacker_seed} in the family "
-                f"{family_of(record.victim)}, got {name} and {record.victim}; leave one of them out"
-            )
 
 
 def _order(row: Row) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from prune_env.baselines.summary import REFERENCE, rate_text
-from prune_env.baselines.tables.contrasts import FLOOR, LESS, MORE, SAME, Contrast, compare, count
+from prune_env.baselines.tables.contrasts import FLOOR, LESS, MORE, SAME, Contrast, compare
 from prune_env.baselines.tables.declared import own, primary
 from prune_env.baselines.tables.hierarchy import Resampler, attackers
 from prune_env.baselines.tables.paper_cells import CANDIDATE
@@ -17,6 +17,7 @@ from prune_env.baselines.tables.phrases import cost, heads, settings_text, tally
 from prune_env.baselines.tables.roles import EMBEDDED, GRADIENT, THIRD
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, by_scene
 from prune_env.baselines.tables.settings import RESTART, Setting, make_settings
+from prune_env.baselines.tables.words import count, heads_text, interval, percent, reversed_interval
 
 _RANDOM = "a random mask"
 
@@ -155,7 +156,7 @@ def fewest(rows: Sequence[Row], resampler: Resampler) -> str:
                 least = min(one.attackers for one in met if one is not None)
                 rate = rate_text(row.learning_rate)
                 who = f"{count(least, 'attacker')}{' or more' if least < row.attackers else ''}"
-                scenes.append(f"{scene.title} (at {rate}, ACC {100 * row.acc.value:.1f}, {who})")
+                scenes.append(f"{scene.title} (at {rate}, ACC {percent(row.acc.value)}, {who})")
                 break
     return f"Restart leaves less than each other method at each rate on {'; '.join(scenes)}." if scenes else ""
 
@@ -178,10 +179,10 @@ def _line(setting: Setting) -> str:
     unit = "points above the floor" if best.above is not None else "% LFR (no twin, no floor)"
     over = f"ranked over {count(attackers(setting.ranked_on), 'attacker')}"
     pick = f"the best of {setting.strategies} strategies, {over}" if setting.strategies > 1 else "the only strategy"
+    who = f"{count(best.attackers, 'attacker')}, {count(len(best.excess), 'defender record')}"
     start = (
-        f"Exploratory, {setting.title}: {pick}, {best.name} ({best.heads_kept:.3g} of {best.heads} heads kept, ACC "
-        f"{100 * best.acc.value:.1f}), leaves {100 * best.left:.1f} {unit} ({count(best.attackers, 'attacker')}, "
-        f"{count(len(best.excess), 'defender record')})"
+        f"Exploratory, {setting.title}: {pick}, {best.name} ({heads_text(best.heads_kept)} of {best.heads} heads kept, "
+        f"ACC {percent(best.acc.value)}), leaves {percent(best.left)} {unit} ({who})"
     )
     named = (
         (_RANDOM, setting.best_random),
@@ -193,13 +194,11 @@ def _line(setting: Setting) -> str:
 
 
 def _clause(name: str, contrast: Contrast) -> str:
-    rival, gap = contrast.rival, contrast.difference
-    details = [f"{rival.method}, {rival.heads_kept:.3g} heads kept"] if name == _RANDOM else []
+    rival, gap = contrast.rival, interval(reversed_interval(contrast.difference), signed=True)
+    details = [f"{rival.method}, {heads_text(rival.heads_kept)} heads kept"] if name == _RANDOM else []
     details += [f"at {rate_text(rival.learning_rate)}"] if name == "a warmer ft" else []
-    details.append(f"ACC {100 * rival.acc.value:.1f}")
-    # From the rival's side: minus the difference, so its bounds change places.
-    value, low, high = (round(100 * one, 1) + 0.0 for one in (-gap.value, -gap.high, -gap.low))
+    details.append(f"ACC {percent(rival.acc.value)}")
     how = _RIVAL[contrast.outcome]
     shared = len(contrast.units)
     fewer = f" over {count(shared, 'shared record')}" if shared < len(contrast.row.excess) else ""
-    return f"{name} ({', '.join(details)}) {how}, {value:+.1f} [{low:+.1f}, {high:+.1f}] points{fewer}"
+    return f"{name} ({', '.join(details)}) {how}, {gap} points{fewer}"

@@ -129,12 +129,14 @@ def _masked(records: list[Record]) -> list[Record]:
 
 
 def _print(result: Result) -> None:
-    from prune_env.baselines.report import reading, rich_table, summarise
+    from prune_env.baselines.report import terminal
+    from prune_env.baselines.tables.document import make_document
     from prune_env.render import head_map_text
     from prune_env.tensorboard import FOLDER, head_map
 
-    show, rows, out = console().print, summarise(result.records), result.settings.out
-    show(reading(rows), rich_table(rows), sep="\n\n", markup=False, highlight=False)
+    to, out = console(), result.settings.out
+    show = to.print
+    show(terminal(make_document(result.records), to.width))
     for record in _shown(result.records):
         show(f"\n{head_map_text(head_map(record))}", markup=False, highlight=False)
     show(
@@ -158,13 +160,12 @@ def _shown(records: list[Record]) -> list[Record]:
 
 
 def _print_json(result: Result) -> None:
-    from prune_env.baselines.report import as_json, reading, summarise
+    from prune_env.baselines.tables.document import as_json, make_document
     from prune_env.tensorboard import FOLDER
 
-    rows, out = summarise(result.records), result.settings.out
+    out = result.settings.out
     content = {
-        "reading": reading(rows).split("\n"),
-        "rows": as_json(rows),
+        **as_json(make_document(result.records)),
         "records": str(out / "records.jsonl"),
         "tensorboard": str(out / FOLDER),
         "head_maps": [str(path) for path in result.head_maps],

@@ -12,8 +12,6 @@ from prune_env.cli.terminal import console
 from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from prune_env.baselines.tables.document import Document
 
 HELP = "report records: tables by family of victims, contrasts and intervals, as Markdown, CSV and one page"
@@ -60,28 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def show_document(document: Document, paths: list[Path]) -> None:
     """Shows a report's first paragraph, the columns that fit a terminal, and where it was written."""
-    from prune_env.baselines.tables.columns import LEGEND
+    from prune_env.baselines.report import terminal
 
-    show = console().print
-    show(document.verdict[0], "", markup=False, highlight=False)
-    for section in document.sections:
-        show(_table(section.scene.title, section.tables[0].columns, section.tables[0].rows), "", highlight=False)
-    show(LEGEND[1], style="dim", markup=False, highlight=False)
-    show("\n" + "\n".join(map(str, paths)), markup=False, highlight=False, soft_wrap=True)
-
-
-def _table(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
-    """Returns the columns of a table that fit a terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    names = ("method", "rate", "n", "heads kept", "ACC", "LFR", "above floor", "removed")
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in names:
-        table.add_column(name, justify="left" if name in names[:2] else "right")
-    for cells in rows:
-        found = dict(zip(columns, cells, strict=True))
-        short = [found[name].partition(" [")[0] if name in ("ACC", "LFR") else found[name] for name in names]
-        table.add_row(*map(Text, short))
-    return table
+    out = console()
+    out.print(terminal(document, out.width))
+    out.print("\n" + "\n".join(map(str, paths)), markup=False, highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from prune_env.baselines.tables.rows import Row, make_rows
 from prune_env.baselines.tables.scenes import differences
 from prune_env.baselines.tables.split import splits
 from prune_env.errors import RecordError
+from prune_env.metrics import Interval
 from prune_env.records import Record
 from tests.record_factory import make_record
 
@@ -51,6 +52,20 @@ def test_a_row_is_a_mean_over_attackers() -> None:
     assert row.above is not None and row.above.value == 0.5
     assert row.lfr.value == 0.75
     assert row.left_by_attacker == {11: 0.5, 12: 0.5}
+
+
+def test_one_record_by_hand() -> None:
+    records = [*pair(11, "ft", (1, 1, 1, 1), (0, 0, 0, 0)), *pair(11, "gradient", (1, 1, 0, 0), (1, 0, 0, 0))]
+    row = row_of(make_rows(records), "gradient")
+    assert (row.heads_kept, row.heads, row.constraint, row.kind) == (2.0, 4, "accuracy >= 0.85", "strategy")
+    # One of four sentences differs: of 2,000 resamples over 2.5 % draw it never, and few thrice.
+    assert row.above == Interval(0.25, 0.0, 0.75)
+    # (1.00 - .50) / (1.00 - .00); the gap is the same in every resample, so the noise is that of the numerator.
+    assert row.removed == Interval(0.5, 0.0, 1.0)
+    assert row.acc_by_class == {"0": 0.9, "1": 0.9}
+    again = make_rows([*records[::-1], attacked(11, "gradient", (0, 0, 0, 0))])
+    assert row_of(make_rows(records[::-1]), "gradient") == row
+    assert row_of(again, "gradient").lfr.value == 0.0, "the later of two records of a cell counts"
 
 
 def test_units_without_a_twin_have_no_outcome() -> None:

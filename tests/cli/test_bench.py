@@ -52,13 +52,14 @@ def grids_run(monkeypatch: pytest.MonkeyPatch) -> list[benchmark.Grid]:
     return grids
 
 
-def test_prints_reading_table_head_map_and_places(out: Path, capsys: Capture) -> None:
+def test_prints_verdict_table_head_map_and_places(out: Path, capsys: Capture) -> None:
     assert command(out) == 0
     shown = capsys.readouterr().out
     words = " ".join(shown.split())
-    assert words.startswith("In ")
-    assert "settings (victim and rate) the best strategy" in words
-    assert "alpha (attack random-weights, protocol tiny, seed 11)" in shown
+    assert words.startswith(
+        "No primary contrast was declared for these victims (PROTOCOL.md). Exploratory: as a lead, "
+    )
+    assert "alpha, protocol tiny" in shown
     assert all(text in shown for text in ("gradient", "random", "1e-3", "1e-4", "above"))
     assert "of 4 heads pruned | accuracy" in shown
     assert "gradient on alpha, seed 11" in shown
@@ -85,7 +86,21 @@ def test_json_is_all_that_is_printed(out: Path, capsys: Capture) -> None:
     }
     assert content["records"] == str(out / "records.jsonl")
     assert len(content["head_maps"]) == 2
-    assert content["reading"][0].startswith("In ")
+    assert content["verdict"][0].startswith("No primary contrast")
+
+
+def test_bench_and_report_say_the_same(out: Path, tmp_path: Path, capsys: Capture) -> None:
+    report = ["report", str(out / "records.jsonl"), "--out", str(tmp_path / "report")]
+    assert command(out, "--json") == 0
+    bench = json.loads(capsys.readouterr().out)
+    assert main([*report, "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert all(bench[name] == whole[name] for name in ("verdict", "rows", "contrasts"))
+    assert command(out) == 0
+    shown = capsys.readouterr().out
+    assert main(report) == 0
+    short = capsys.readouterr().out.partition(str(tmp_path / "report"))[0].rstrip()
+    assert shown.startswith(short)
 
 
 def test_a_fresh_run_fills_the_folder(tmp_path: Path, capsys: Capture) -> None:
@@ -93,7 +108,7 @@ def test_a_fresh_run_fills_the_folder(tmp_path: Path, capsys: Capture) -> None:
     assert main(["bench", *arguments, "--methods", "ft", "--seeds", "11", "--jobs", "1"]) == 0
     captured = capsys.readouterr()
     assert len(read_records(tmp_path / "new" / "records.jsonl")) == 2
-    assert "compares nothing" in captured.out
+    assert "No strategy that chooses heads stands beside plain fine-tuning" in " ".join(captured.out.split())
     assert len(list((tmp_path / "new" / "tensorboard").rglob("events.out.*"))) == 2
 
 
