@@ -24,8 +24,10 @@ RANDOM_MASKS = ("random", "random-balanced", "random-third")
 
 
 def kind_of(method: str) -> str:
-    """Returns what a method's file calls it, as figures colour it; a "strategy" if this version does not know it."""
-    return get_method(method).kind if method in METHODS else "strategy"
+    """Returns what a method is by its file alone, as figures colour it; tables ask `prune_env.methods.kind_of`."""
+    kind = get_method(method).kind if method in METHODS else "strategy"
+    # Figures have no colour for a fourth kind.
+    return "strategy" if kind == "own" else kind
 
 
 def rate_text(rate: float) -> str:

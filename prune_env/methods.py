@@ -20,8 +20,23 @@ from prune_env.types import HeadMasks
 
 REGIMES = ("clean_only", "proxy", "reference", "oracle")
 
-KINDS = ("strategy", "baseline", "control")
-"""What a method is in a table: it chooses heads; it is what others did before; or it shows what choosing is worth."""
+KINDS = ("strategy", "baseline", "control", "own")
+"""What a method is in a table: it chooses heads; others did it before; it shows what choosing is worth; it is our own."""
+
+CANDIDATES: dict[str, str] = {
+    "candidate-vote": "prune_env.baselines.candidates:VOTE",
+    "candidate-soup": "prune_env.baselines.candidates:SOUP",
+    "candidate-distil": "prune_env.baselines.candidates:DISTIL",
+    "candidate-sharpness": "prune_env.baselines.candidates:SHARPNESS",
+    "candidate-third-sharpness": "prune_env.baselines.candidates:THIRD_SHARPNESS",
+    "candidate-reinit": "prune_env.baselines.candidates:NEW_HEADS",
+    "candidate-epochs": "prune_env.baselines.candidates:EPOCHS",
+    "candidate-hot": "prune_env.baselines.candidates:HOT",
+    "candidate-recovered": "prune_env.baselines.candidates:RECOVERED",
+    "candidate-best": "prune_env.baselines.candidates:BEST",
+    "candidate-ft-hot": "prune_env.baselines.candidates:FT_HOT",
+}
+"""Tried on the way to the project's own defence: run by name, and no row of a comparison."""
 
 METHODS: dict[str, str] = {
     "ft": "prune_env.baselines.fine_tuning:FT",
@@ -42,23 +57,16 @@ METHODS: dict[str, str] = {
     "oracle": "prune_env.baselines.oracle_greedy:ORACLE",
     "anp": "prune_env.baselines.anp:ANP",
     "restart": "prune_env.baselines.restart:RESTART",
-    "candidate-vote": "prune_env.baselines.candidates:VOTE",
-    "candidate-soup": "prune_env.baselines.candidates:SOUP",
-    "candidate-distil": "prune_env.baselines.candidates:DISTIL",
-    "candidate-sharpness": "prune_env.baselines.candidates:SHARPNESS",
-    "candidate-third-sharpness": "prune_env.baselines.candidates:THIRD_SHARPNESS",
-    "candidate-reinit": "prune_env.baselines.candidates:NEW_HEADS",
-    "candidate-epochs": "prune_env.baselines.candidates:EPOCHS",
-    "candidate-hot": "prune_env.baselines.candidates:HOT",
-    "candidate-recovered": "prune_env.baselines.candidates:RECOVERED",
-    "candidate-best": "prune_env.baselines.candidates:BEST",
-    "candidate-ft-hot": "prune_env.baselines.candidates:FT_HOT",
+    **CANDIDATES,
     "as-released-gradient": "prune_env.baselines.as_released:GRADIENT_AS_RELEASED",
     "as-released-layer-wise": "prune_env.baselines.as_released:LAYER_WISE_AS_RELEASED",
     "as-released-bayesian": "prune_env.baselines.as_released:BAYESIAN_AS_RELEASED",
     "as-released-ensemble": "prune_env.baselines.as_released:ENSEMBLE_AS_RELEASED",
 }
 """Name -> "module:attribute"; the attribute is a `Method`."""
+
+OWN = frozenset({"hybrid", *CANDIDATES})
+"""The project's own defence and the candidates for it: of the kind "own" in tables, whatever their masks are."""
 
 
 Oracle = Callable[[HeadMasks], NDArray[np.float64]]
@@ -111,7 +119,7 @@ class Method:
         mask_of: Another method with the same search, whose mask is taken: what differs is the recovery.
         unconstrained: Whether the accuracy threshold is lifted (controls of matched size).
         regime: What information the method uses, one of `REGIMES`.
-        kind: What it is in a table, one of `KINDS`.
+        kind: What it is, one of `KINDS`; in a table, `OWN` goes before it (see `kind_of`).
         recovery: How the purified model is made of the mask; None is plain fine-tuning (`prune_env.recovery.PLAIN`).
         rate_factor: The final fine-tuning's rate over the protocol's, for methods that a rate of their own defines;
             None takes the run's.
@@ -169,3 +177,10 @@ def get_method(name: str) -> Method:
     module, attribute = METHODS[name].split(":")
     method: Method = getattr(import_module(module), attribute)
     return method
+
+
+def kind_of(name: str) -> str:
+    """Returns what a method is in a table, one of `KINDS`; a "strategy" if this version does not know it."""
+    if name in OWN:
+        return "own"
+    return get_method(name).kind if name in METHODS else "strategy"

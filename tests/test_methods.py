@@ -6,7 +6,7 @@ import pytest
 
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.importance import METRICS
-from prune_env.methods import METHODS, Method, PolicyContext, get_method
+from prune_env.methods import CANDIDATES, METHODS, Method, PolicyContext, get_method, kind_of
 
 AIDED = {"restart": "reference", "oracle": "oracle"}
 """The only methods that are given more than clean data, and what."""
@@ -46,7 +46,10 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 def test_kinds_are_what_the_methods_are() -> None:
-    kinds = {name: get_method(name).kind for name in METHODS}
+    kinds = {name: kind_of(name) for name in METHODS}
+    assert {name for name, kind in kinds.items() if kind == "own"} == {"hybrid", *CANDIDATES}
+    assert all(name.startswith("candidate-") for name in CANDIDATES)
+    assert kind_of("a method of another version") == "strategy"
     assert {name for name, kind in kinds.items() if kind == "baseline"} == {"ft", "fth", "meft", "pure"}
     assert all(kind == "control" for name, kind in kinds.items() if name.startswith(("random", "as-released")))
     assert all(kinds[name] == "control" for name in ("reinit", *AIDED))

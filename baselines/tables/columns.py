@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from prune_env.baselines.summary import REFERENCE, rate_text
 from prune_env.baselines.tables.contrasts import Contrast
 from prune_env.baselines.tables.paper_cells import CELLS, COLUMN, SOURCE, paper_cell
-from prune_env.baselines.tables.roles import is_own, own_parts
+from prune_env.baselines.tables.roles import OWN, own_parts
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row
 from prune_env.baselines.tables.rule import Ruling
 from prune_env.baselines.tables.split import Split
@@ -183,7 +183,7 @@ def units(attackers: int, records: int) -> str:
 
 def _name(row: Row, constrained: bool) -> str:
     notes = [row.constraint] if constrained and row.constraint else []
-    notes += [_own(row)] if is_own(row) else []
+    notes += [_own(row)] if row.kind == OWN else []
     missing = len(row.units) - len(row.excess)
     notes += [f"{missing} without floor"] if missing else []
     return f"{row.name} ({', '.join(notes)})" if notes else row.name

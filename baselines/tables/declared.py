@@ -10,7 +10,7 @@ from prune_env.baselines.tables.phrases import tally
 from prune_env.baselines.tables.roles import (
     CONFIRMATION,
     DEVELOPMENT,
-    HYBRID,
+    OWN,
     PRIMARY,
     PRIMARY_PAIRS,
     THIRD,
@@ -19,6 +19,7 @@ from prune_env.baselines.tables.roles import (
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS
 from prune_env.baselines.tables.scenes import Scene
 from prune_env.baselines.tables.words import count, heads_text, interval
+from prune_env.methods import CANDIDATES
 
 _WHERE = {CONFIRMATION: "on attackers that confirm", DEVELOPMENT: "on those it was tuned on"}
 
@@ -63,7 +64,19 @@ def _primary(one: Contrast) -> str:
 
 def own(scenes: Sequence[Scene], pairs: Sequence[Contrast]) -> str:
     """Says how the project's own defence fares, apart for the attackers it was tuned on; "" where it was not run."""
-    mine = [one for one in pairs if one.row.method == HYBRID and one.row.scene in scenes]
+    mine = [one for one in pairs if one.row.kind == OWN and one.row.scene in scenes]
+    names = dict.fromkeys(one.row.method for one in mine if one.row.method not in CANDIDATES)
+    told = {name: _fares([one for one in mine if one.row.method == name]) for name in names}
+    parts = [
+        f"The project's own defence ({name}), which draws heads: {'; '.join(found)}."
+        for name, found in told.items()
+        if found
+    ]
+    return " ".join(parts)
+
+
+def _fares(mine: Sequence[Contrast]) -> list[str]:
+    """Says how one method does against each rival, role by role."""
     parts = []
     for rival in (REFERENCE, THIRD):
         for role, where in _WHERE.items():
@@ -72,4 +85,4 @@ def own(scenes: Sequence[Scene], pairs: Sequence[Contrast]) -> str:
                 who = sorted({one.attackers for one in met})
                 reach = count(who[0], "attacker") if len(who) == 1 else f"{who[0]} to {who[-1]} attackers"
                 parts.append(f"against {rival} at the same rate, {where} ({reach}), it {tally(met)}")
-    return f"The project's own defence ({HYBRID}), which draws heads: {'; '.join(parts)}." if parts else ""
+    return parts

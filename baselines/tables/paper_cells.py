@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prune_env.methods import METHODS
+from prune_env.methods import CANDIDATES, METHODS
 
 SOURCE = "CIKM 2025, doi 10.1145/3746252.3760946"
 COLUMN = "paper (BERT-base)"
@@ -22,9 +22,6 @@ PAPER_ORDER = (
 
 OWN_ORDER = ("hybrid", "anp")
 """Rows of this project that choose heads; controls and then everything else come after them."""
-
-CANDIDATE = "candidate-"
-"""How names of candidates for a defence begin: tried on development data, and no row of a comparison."""
 
 CONTROLS = ("random", "random-balanced", "random-third", "reinit", "restart", "oracle")
 
@@ -73,5 +70,5 @@ def rank(method: str, kind: str) -> tuple[int, int, str]:
         if method in names:
             return group, names.index(method), method
     place = list(METHODS).index(method) if method in METHODS else len(METHODS)
-    other = 4 if method.startswith(CANDIDATE) else 3
+    other = 4 if method in CANDIDATES else 3
     return (2 if kind == "control" and other == 3 else other), len(CONTROLS) + place, method

@@ -6,11 +6,13 @@ Everything else is exploratory.
 from __future__ import annotations
 
 from prune_env.baselines.summary import REFERENCE
-from prune_env.baselines.tables.paper_cells import CANDIDATE
 from prune_env.baselines.tables.rows import Row
 from prune_env.baselines.tables.scenes import Scene
 
-GRADIENT, THIRD, HYBRID = "gradient", "random-third", "hybrid"
+GRADIENT, THIRD = "gradient", "random-third"
+
+OWN = "own"
+"""The kind of the project's own defence and of candidates for it."""
 
 PRIMARY, DEVELOPMENT, CONFIRMATION, EXPLORATORY = "primary", "development", "confirmation", "exploratory"
 """The roles."""
@@ -34,7 +36,7 @@ Part = tuple[str, frozenset[int] | None]
 
 def parts(row: Row, rival: Row) -> list[Part]:
     """Returns what the contrast of two rows is, attackers by attackers: a defence that was tuned on some has two."""
-    if is_own(row):
+    if row.kind == OWN:
         return own_parts(row)
     if (row.method, rival.method) not in PRIMARY_PAIRS:
         return [(EXPLORATORY, None)]
@@ -58,8 +60,3 @@ def own_parts(row: Row) -> list[Part]:
 def is_declared(scene: Scene) -> bool:
     """Tells whether the primary contrasts were declared for a scene."""
     return scene.family in PRIMARY_FAMILIES and scene.protocol == PRIMARY_PROTOCOL
-
-
-def is_own(row: Row) -> bool:
-    """Tells whether a row is a defence of the project's own, or a candidate for one."""
-    return row.method == HYBRID or row.method.startswith(CANDIDATE)

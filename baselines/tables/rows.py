@@ -13,7 +13,6 @@ from prune_env.baselines.summary import (
     REFERENCE,
     constraint_of,
     heads_kept_of,
-    kind_of,
     matching,
     one_version,
     one_victim_an_attacker,
@@ -23,6 +22,7 @@ from prune_env.baselines.tables.costs import recovery_passes
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, attackers, by_attacker, mean, subtract
 from prune_env.baselines.tables.paper_cells import rank
 from prune_env.baselines.tables.scenes import Scene, canonical, differences, label, rate, scene_key, scenes
+from prune_env.methods import kind_of
 from prune_env.metrics import Interval, removal_fraction
 from prune_env.records import Record, bits_from_text, only
 
@@ -42,7 +42,7 @@ class Row:
     Attributes:
         scene: What is held fixed.
         method: Registered name.
-        kind: "strategy", "baseline" or "control".
+        kind: One of `prune_env.methods.KINDS`.
         regime: Information the method used.
         constraint: Accuracy that the search had to hold, in words; "" without one.
         learning_rate: Of the final fine-tuning.

@@ -13,7 +13,7 @@ from itertools import groupby
 from prune_env.baselines.summary import REFERENCE, rate_text
 from prune_env.baselines.tables.contrasts import Contrast, compare, only, random_rows
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, mean
-from prune_env.baselines.tables.roles import GRADIENT, THIRD, is_own
+from prune_env.baselines.tables.roles import GRADIENT, THIRD
 from prune_env.baselines.tables.rows import Row, by_scene
 from prune_env.baselines.tables.scenes import Scene
 
@@ -77,11 +77,8 @@ def make_settings(rows: Sequence[Row], resampler: Resampler) -> list[Setting]:
 
 
 def is_strategy(row: Row) -> bool:
-    """Tells whether a row chooses heads from clean data, as the paper's methods do.
-
-    A defence of the project's own, which draws heads, says nothing about choosing them.
-    """
-    return row.kind == "strategy" and row.regime == "clean_only" and not is_own(row)
+    """Tells whether a row chooses heads from clean data, as the paper's methods do; the project's own draw them."""
+    return row.kind == "strategy" and row.regime == "clean_only"
 
 
 def ranked(strategies: Sequence[Row]) -> tuple[list[Row], tuple[Unit, ...]]:

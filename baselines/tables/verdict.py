@@ -12,12 +12,12 @@ from prune_env.baselines.summary import REFERENCE, rate_text
 from prune_env.baselines.tables.contrasts import FLOOR, LESS, MORE, SAME, Contrast, compare
 from prune_env.baselines.tables.declared import own, primary
 from prune_env.baselines.tables.hierarchy import Resampler, attackers
-from prune_env.baselines.tables.paper_cells import CANDIDATE
 from prune_env.baselines.tables.phrases import cost, heads, settings_text, tally
 from prune_env.baselines.tables.roles import EMBEDDED, GRADIENT, THIRD
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, by_scene
 from prune_env.baselines.tables.settings import RESTART, Setting, make_settings
 from prune_env.baselines.tables.words import count, heads_text, interval, percent, reversed_interval
+from prune_env.methods import CANDIDATES
 
 _RANDOM = "a random mask"
 
@@ -146,7 +146,7 @@ def fewest(rows: Sequence[Row], resampler: Resampler) -> str:
     """Says where restart leaves less than every other method at every rate, each told apart; "" where nowhere."""
     scenes = []
     for scene, group in by_scene(rows).items():
-        rivals = [row for row in group if not row.method.startswith(CANDIDATE) and row.method != RESTART]
+        rivals = [row for row in group if row.method not in CANDIDATES and row.method != RESTART]
         rivals = [row for row in rivals if row.regime != "oracle"]
         for row in group:
             if row.method != RESTART or not rivals:

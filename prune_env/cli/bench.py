@@ -150,11 +150,12 @@ def _print(result: Result) -> None:
 
 
 def _shown(records: list[Record]) -> list[Record]:
-    """Returns one pruned record a victim: of a strategy if there is one, of the lowest seed."""
-    from prune_env.baselines.summary import kind_of
+    """Returns one pruned record a victim: of a strategy or our own if there is one, of the lowest seed."""
+    from prune_env.methods import kind_of
 
+    later = ("baseline", "control")
     shown: dict[str, Record] = {}
-    for record in sorted(_masked(records), key=lambda one: (one.victim, kind_of(one.method) != "strategy", one.seed)):
+    for record in sorted(_masked(records), key=lambda one: (one.victim, kind_of(one.method) in later, one.seed)):
         shown.setdefault(record.victim, record)
     return list(shown.values())
 
