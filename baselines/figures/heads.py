@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.matching import Pair, masks_of, one_constraint, pairs, repetitions, searched
-from prune_env.baselines.figures.style import INK, new_figure, order
+from prune_env.baselines.figures.style import INK, new_figure, order, panels_of, rows_of
 from prune_env.errors import FigureError
 from prune_env.types import HeadMask
 
@@ -97,9 +97,8 @@ def one_a_mask(found: Sequence[Pair]) -> list[Pair]:
 
 def _picture(shape: tuple[int, int], panels: list[Fallen], note: str) -> Picture:
     layers, heads = shape
-    columns = min(PANELS_PER_ROW, len(panels))
-    rows = -(-len(panels) // columns)
-    side = 8.0 / max(columns, 2)
+    rows = rows_of(len(panels), PANELS_PER_ROW)
+    side = 8.0 / max(min(PANELS_PER_ROW, len(panels)), 2)
     victims = sorted({pair.record.victim for panel in panels for pair in panel.found})
     caption = (
         "Share of a method's masks in which a head is pruned (an ensemble: mean of its members); masks of the victims, "
@@ -108,13 +107,10 @@ def _picture(shape: tuple[int, int], panels: list[Fallen], note: str) -> Picture
         f"two defenders of different seeds, both by either; chance: random sets of these sizes. {note}"
     ).strip()
     figure = new_figure(rows * (side * 0.86 * layers / heads + 0.55) + 0.55, "Which heads are pruned", caption)
-    grid = figure.subplots(rows, columns, squeeze=False)
     image: Any = None
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    for axes, panel in zip(panels_of(figure, len(panels), PANELS_PER_ROW), panels, strict=True):
         image = _panel(axes, panel)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    bar = figure.colorbar(image, ax=grid, orientation="horizontal", shrink=0.4, aspect=40, pad=0.02)
+    bar = figure.colorbar(image, ax=figure.axes, orientation="horizontal", shrink=0.4, aspect=40, pad=0.02)
     bar.set_label("share of masks that prune the head", fontsize=8)
     bar.outline.set_visible(False)
     return Picture(

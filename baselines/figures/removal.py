@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.intervals import above_floor, acc, excess, note
+from prune_env.baselines.figures.marks import Mark, by_name, cells, counts, ranked, records_in
 from prune_env.baselines.figures.matching import (
     Pair,
     Scene,
@@ -20,7 +21,15 @@ from prune_env.baselines.figures.matching import (
     repetitions,
     title_of,
 )
-from prune_env.baselines.figures.style import HIGHLIGHT, INK, KIND_COLORS, light_grid, new_figure, order
+from prune_env.baselines.figures.style import (
+    HIGHLIGHT,
+    INK,
+    KIND_COLORS,
+    light_grid,
+    new_figure,
+    panels_of,
+    rows_of,
+)
 from prune_env.baselines.summary import kind_of, rate_text
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, mean
 from prune_env.errors import FigureError
@@ -37,29 +46,18 @@ PANELS_PER_ROW = 2
 
 
 @dataclass(frozen=True)
-class Dot:
-    """One method in one setting at one rate on one family.
+class Dot(Mark):
+    """One method in one setting at one rate on one family: its records with a floor.
 
     Attributes:
-        method: Registered name.
-        note: What sets its setting apart from others of this method and rate; "" where there is one.
         rate: Of the final fine-tuning.
-        found: Its records with a floor.
         points: Above the matched floor, as a rate.
         acc: Mean clean test accuracy.
     """
 
-    method: str
-    note: str
     rate: float
-    found: list[Pair]
     points: Interval
     acc: float
-
-    @property
-    def name(self) -> str:
-        """The method, and what sets its setting apart."""
-        return f"{self.method}, {self.note}" if self.note else self.method
 
 
 def draw(request: Request) -> list[Picture]:
@@ -80,35 +78,32 @@ def dots(found: Sequence[Pair]) -> list[Dot]:
     for pair in found:
         groups[pair.record.method, pair.rate].append(pair)
     every = [
-        Dot(method, note, rate, part, above_floor(part), acc(part).value)
+        Dot(method, note, part, rate, above_floor(part), acc(part).value)
         for (method, rate), group in groups.items()
         for note, part in by_setting(group).items()
     ]
-    places = {method: place for place, method in enumerate(order([dot.method for dot in every]))}
-    return sorted(every, key=lambda dot: (places[dot.method], dot.note, dot.rate))
+    return ranked(every, lambda dot: dot.rate)
 
 
 def _picture(panels: dict[Scene, list[Dot]], left_out: str) -> Picture:
-    columns = min(PANELS_PER_ROW, len(panels))
-    rows = -(-len(panels) // columns)
     every = [dot for found in panels.values() for dot in found]
     rates = sorted({dot.rate for dot in every})
     bars = note(dot.found for dot in every)
-    tallest = max(len(_names(found)) for found in panels.values())
+    tallest = max(len(by_name(found)) for found in panels.values())
+    counted = counts({panel: records_in(found) for panel, found in panels.items()})
     caption = (
         "LFR of the purified victim minus LFR of its never-poisoned twin after the same method, rate and seed; 0 = "
         f"nothing left of the backdoor that can be told from a paraphrase's own effect. {bars} Counted: "
-        f"{'; '.join(f'{family} {repetitions(_pairs(found))}' for (family, *_), found in panels.items())}. Numbers at "
-        "methods are their records of a rate, those at the right the mean ACC, rates in the same order. Shaded, where "
-        f"they were run: fine-tuning alone and a random mask of a third of the heads. {left_out}"
+        f"{counted}. Numbers at methods are their records of a rate, those at the right the mean ACC, rates in the same "
+        "order. Shaded, where they were run: fine-tuning alone and a random mask of a third of the heads. "
+        f"{left_out}"
     ).strip()
-    figure = new_figure(rows * (0.24 * tallest + 0.95), "What is left of the backdoor", caption)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for axes, (panel, found) in zip(grid.flat, panels.items(), strict=False):
+    height = rows_of(len(panels), PANELS_PER_ROW) * (0.24 * tallest + 0.95)
+    figure = new_figure(height, "What is left of the backdoor", caption)
+    grid = panels_of(figure, len(panels), PANELS_PER_ROW, sharex=True)
+    for axes, (panel, found) in zip(grid, panels.items(), strict=True):
         _panel(axes, title_of(panel), found, rates)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    _legend(figure, rates)
+    _legend(figure, {kind_of(dot.method) for dot in every}, rates)
     return Picture(
         name="removal",
         title="What is left of the backdoor, in points above the matched floor",
@@ -123,20 +118,11 @@ def _picture(panels: dict[Scene, list[Dot]], left_out: str) -> Picture:
     )  # fmt: skip
 
 
-def _pairs(found: Sequence[Dot]) -> list[Pair]:
-    return [pair for dot in found for pair in dot.found]
-
-
-def _names(found: Sequence[Dot]) -> list[str]:
-    return list(dict.fromkeys(dot.name for dot in found))
-
-
 def _panel(axes: Axes, title: str, found: list[Dot], rates: Sequence[float]) -> None:
-    names = _names(found)
+    names = by_name(found)
     axes.axvline(0, color=INK, linewidth=1)
     light_grid(axes, "x")
-    for place, name in enumerate(names):
-        own = [dot for dot in found if dot.name == name]
+    for place, own in enumerate(names.values()):
         method = own[0].method
         if method in HIGHLIGHTED:
             axes.axhspan(place - 0.5, place + 0.5, color=HIGHLIGHT, zorder=0)
@@ -146,14 +132,14 @@ def _panel(axes: Axes, title: str, found: list[Dot], rates: Sequence[float]) -> 
             filled = len(rates) == 1 or dot.rate != rates[0]
             axes.plot([100 * value.low, 100 * value.high], [at, at], color=color, linewidth=1.5)
             axes.plot(100 * value.value, at, "o", color=color, markerfacecolor=color if filled else "white")
-    axes.set_yticks(range(len(names)), [_label(name, found) for name in names])
-    methods = {dot.name: dot.method for dot in found}
-    for text, method in zip(axes.get_yticklabels(), map(methods.__getitem__, names), strict=True):
+    axes.set_yticks(range(len(names)), [_label(own) for own in names.values()])
+    methods = [own[0].method for own in names.values()]
+    for text, method in zip(axes.get_yticklabels(), methods, strict=True):
         text.set_color(KIND_COLORS[kind_of(method)])
         text.set_fontweight("bold" if method in HIGHLIGHTED else "normal")
     axes.set_ylim(len(names) - 0.5, -0.5)
     accuracies = axes.secondary_yaxis("right")
-    accuracies.set_yticks(range(len(names)), [_accuracies(name, found) for name in names], color="#555555")
+    accuracies.set_yticks(range(len(names)), [_accuracies(own) for own in names.values()], color="#555555")
     accuracies.tick_params(length=0)
     accuracies.spines["right"].set_visible(False)
     axes.annotate("ACC %", (1, 1), (6, 4), "axes fraction", "offset points", fontsize=8, color="#555555")
@@ -164,20 +150,21 @@ def _panel(axes: Axes, title: str, found: list[Dot], rates: Sequence[float]) -> 
     axes.xaxis.set_tick_params(labelbottom=True)
 
 
-def _label(name: str, found: Sequence[Dot]) -> str:
-    counts = {len(dot.found) for dot in found if dot.name == name}
-    return f"{name} ({'/'.join(map(str, sorted(counts)))})"
+def _label(own: Sequence[Dot]) -> str:
+    numbers = {len(dot.found) for dot in own}
+    return f"{own[0].name} ({'/'.join(map(str, sorted(numbers)))})"
 
 
-def _accuracies(name: str, found: Sequence[Dot]) -> str:
-    return " / ".join(f"{100 * dot.acc:.1f}" for dot in found if dot.name == name)
+def _accuracies(own: Sequence[Dot]) -> str:
+    return " / ".join(f"{100 * dot.acc:.1f}" for dot in own)
 
 
-def _legend(figure: Figure, rates: Sequence[float]) -> None:
+def _legend(figure: Figure, kinds: set[str], rates: Sequence[float]) -> None:
     from matplotlib.lines import Line2D
 
-    kinds = ("baseline", "strategy", "control")
-    shown = [Line2D([], [], color=KIND_COLORS[kind], marker="o", label=kind) for kind in kinds]
+    shown = [
+        Line2D([], [], color=color, marker="o", label=kind) for kind, color in KIND_COLORS.items() if kind in kinds
+    ]
     if len(rates) > 1:
         labels = ", ".join(rate_text(rate) for rate in rates[1:])
         shown += [
@@ -189,9 +176,8 @@ def _legend(figure: Figure, rates: Sequence[float]) -> None:
 
 def _row(panel: Scene, dot: Dot) -> tuple[Cell, ...]:
     attackers = len({(pair.record.victim, pair.record.attacker_seed) for pair in dot.found})
-    value = dot.points
     identity = (*panel, dot.method, dot.note, kind_of(dot.method), dot.rate)
-    return (*identity, attackers, len(dot.found), value.value, value.low, value.high, dot.acc)
+    return (*identity, attackers, len(dot.found), *cells(dot.points), dot.acc)
 
 
 def _says(panel: Scene, found: Sequence[Dot]) -> str:

@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.intervals import above_floor, acc, note
-from prune_env.baselines.figures.matching import (
-    Pair,
-    by_scene,
-    by_setting,
-    one_constraint,
-    one_rate,
-    pairs,
-    repetitions,
-)
-from prune_env.baselines.figures.style import INK, light_grid, look, new_figure, order, side_labels
+from prune_env.baselines.figures.marks import Mark, by_name, cells, counts, error_bars, ranked, records_in
+from prune_env.baselines.figures.matching import Pair, by_scene, by_setting, one_constraint, one_rate, pairs
+from prune_env.baselines.figures.style import INK, light_grid, look, new_figure, side_labels
 from prune_env.baselines.remaining import POOLS
 from prune_env.baselines.summary import rate_text
 from prune_env.errors import FigureError
@@ -34,29 +27,18 @@ COMMANDS = tuple(
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Mark):
     """One method in one setting with so many clean sentences.
 
     Attributes:
-        method: Registered name.
-        note: What sets the setting apart from others of the method with as many sentences; "" where there is one.
         sentences: Clean training sentences.
-        found: Its records.
         points: Above the matched floor, as a rate.
         acc: Clean test accuracy.
     """
 
-    method: str
-    note: str
     sentences: int
-    found: list[Pair]
     points: Interval
     acc: Interval
-
-    @property
-    def name(self) -> str:
-        """The method, and what sets its setting apart."""
-        return f"{self.method}, {self.note}" if self.note else self.method
 
 
 def draw(request: Request) -> list[Picture]:
@@ -91,23 +73,19 @@ def points(found: Sequence[Pair]) -> list[Point]:
         for pair in own:
             groups[pair.record.method, scene, sentences_of(pair) or 0].append(pair)
     every = [
-        Point(method, ", ".join(filter(None, (scene, note))), size, part, above_floor(part), acc(part))
+        Point(method, ", ".join(filter(None, (scene, note))), part, size, above_floor(part), acc(part))
         for (method, scene, size), group in groups.items()
         for note, part in by_setting(group).items()
     ]
-    places = {method: place for place, method in enumerate(order([point.method for point in every]))}
-    return sorted(every, key=lambda point: (places[point.method], point.note, point.sentences))
+    return ranked(every, lambda point: point.sentences)
 
 
 def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out: str) -> Picture:
     every = [point for found in families.values() for point in found]
-    counts = "; ".join(
-        f"{family} {repetitions(pair for point in found for pair in point.found)}"
-        for (family, _), found in families.items()
-    )
+    counted = counts({family: records_in(found) for family, found in families.items()})
     caption = (
         f"Final fine-tuning at {rate_text(rate)}. Above: LFR minus that of the never-poisoned twin after the same (0: "
-        f"the floor). {note(point.found for point in every)} Counted: {counts}. Amounts are clean training sentences, "
+        f"the floor). {note(point.found for point in every)} Counted: {counted}. Amounts are clean training sentences, "
         f"logarithmic. {left_out}"
     ).strip()
     figure = new_figure(5.6, "What is left of the backdoor with little clean data", caption)
@@ -138,23 +116,15 @@ def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out
     )  # fmt: skip
 
 
-def _by_name(found: Sequence[Point]) -> dict[str, list[Point]]:
-    lines: dict[str, list[Point]] = defaultdict(list)
-    for point in found:
-        lines[point.name].append(point)
-    return lines
-
-
 def _lines(axes: Axes, found: Sequence[Point], name: str) -> None:
     sizes = sorted({point.sentences for point in found})
-    for number, line in enumerate(_by_name(found).values()):
+    for number, line in enumerate(by_name(found).values()):
         style = look(line[0].method)
         # A few per cent apart, so that bars at one amount stay apart.
         places = [point.sentences * 1.03**number for point in line]
         values: list[Interval] = [getattr(point, name) for point in line]
         axes.plot(places, [100 * value.value for value in values], "-", color=style.color, marker=style.marker)
-        for place, value in zip(places, values, strict=True):
-            axes.plot([place, place], [100 * value.low, 100 * value.high], color=style.color, linewidth=0.9, alpha=0.7)
+        error_bars(axes, places, values, style.color)
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
@@ -162,19 +132,18 @@ def _lines(axes: Axes, found: Sequence[Point], name: str) -> None:
 
 
 def _label(axes: Axes, found: Sequence[Point], name: str) -> None:
-    ends = [line[-1] for line in _by_name(found).values()]
+    ends = [line[-1] for line in by_name(found).values()]
     side_labels(axes, [(e.sentences, 100 * getattr(e, name).value, e.name, look(e.method).color) for e in ends])
 
 
 def _row(family: tuple[str, str], point: Point) -> tuple[Cell, ...]:
-    above, clean = point.points, point.acc
     identity = (*family, point.method, point.note, point.sentences, len(point.found))
-    return (*identity, above.value, above.low, above.high, clean.value, clean.low, clean.high)
+    return (*identity, *cells(point.points), *cells(point.acc))
 
 
 def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
     parts = []
-    for name, line in _by_name(found).items():
+    for name, line in by_name(found).items():
         first, last = line[0], line[-1]
         parts.append(
             f"{name} {100 * first.points.value:.1f} points at {first.sentences:,} and {100 * last.points.value:.1f} "

@@ -27,10 +27,13 @@ FLOOR_COLOR = "#777777"
 HIGHLIGHT = "#fff3d6"
 
 SHADES = {
-    "strategy": ("#0072B2", "#56B4E9", "#009E73", "#6A5ACD", "#004466", "#7FB7A0", "#3C8DAD"),
     "baseline": ("#111111", "#777777", "#4d4d4d", "#999999"),
+    "strategy": ("#0072B2", "#56B4E9", "#009E73", "#6A5ACD", "#004466", "#7FB7A0", "#3C8DAD"),
+    "own": ("#AA3377", "#882255", "#C98BB9"),
     "control": ("#D55E00", "#E69F00", "#CC79A7", "#A6611A", "#B8860B", "#8C2D04"),
 }
+"""Of each kind of method, in the order in which kinds are drawn."""
+
 KIND_COLORS = {kind: shades[0] for kind, shades in SHADES.items()}
 """One colour a kind, where rows are named anyway."""
 
@@ -75,8 +78,8 @@ def look(method: str) -> Look:
 
 
 def order(methods: Sequence[str]) -> list[str]:
-    """Sorts methods: baselines, strategies, controls, each as registered."""
-    kinds, names = ("baseline", "strategy", "control"), list(METHODS)
+    """Sorts methods: baselines, strategies, the project's own, controls, each as registered."""
+    kinds, names = list(SHADES), list(METHODS)
     place = {name: number for number, name in enumerate(names)}
     return sorted(set(methods), key=lambda one: (kinds.index(kind_of(one)), place.get(one, len(names)), one))
 
@@ -116,6 +119,26 @@ def bottom_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str])
         markerscale=1.8, handletextpad=0.2, borderaxespad=0.2,
     )  # fmt: skip
     drawn.set_in_layout(False)
+
+
+def rows_of(count: int, per_row: int) -> int:
+    """Returns how many rows `panels_of` has."""
+    return -(-count // per_row)
+
+
+def panels_of(figure: Figure, count: int, per_row: int, **shared: bool) -> list[Axes]:
+    """Returns the axes of so many panels, row by row; what is left of the last row stays empty.
+
+    Args:
+        figure: An empty one.
+        count: Panels, at least one.
+        per_row: At most so many side by side.
+        shared: `sharex` and `sharey` of `Figure.subplots`.
+    """
+    grid = figure.subplots(rows_of(count, per_row), min(per_row, count), squeeze=False, **shared)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return list(grid.flat[:count])
 
 
 def light_grid(axes: Axes, axis: Literal["both", "x", "y"] = "y") -> None:

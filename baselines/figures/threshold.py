@@ -7,13 +7,13 @@ fine-tuning alone. Those points are drawn hollow: they say nothing about pruning
 from __future__ import annotations
 
 import textwrap
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
 from prune_env.baselines.figures.intervals import note
-from prune_env.baselines.figures.matching import Scene, by_scene, one_rate, pairs, repetitions, title_of
+from prune_env.baselines.figures.marks import by_name, cells, counts, error_bars, records_in
+from prune_env.baselines.figures.matching import Scene, by_scene, one_rate, pairs, title_of
 from prune_env.baselines.figures.style import FLOOR_COLOR, light_grid, look, new_figure, side_labels
 from prune_env.baselines.figures.threshold_points import GRID, Point, commands, points
 from prune_env.baselines.summary import rate_text
@@ -41,12 +41,9 @@ def draw(request: Request) -> list[Picture]:
 
 def _picture(families: dict[Scene, list[Point]], rate: float) -> Picture:
     every = [point for found in families.values() for point in found]
-    counts = "; ".join(
-        f"{family} {repetitions([pair for point in found for pair in point.found])}"
-        for (family, *_), found in families.items()
-    )
+    counted = counts({family: records_in(found) for family, found in families.items()})
     caption = (
-        f"Final fine-tuning at {rate_text(rate)}. {note(point.found for point in every)} Counted: {counts}. Hollow: "
+        f"Final fine-tuning at {rate_text(rate)}. {note(point.found for point in every)} Counted: {counted}. Hollow: "
         "the model with every head misses tau, so nothing may be pruned and the point is fine-tuning alone. Dotted: "
         "matched floor, the never-poisoned twin after the same method and tau, with its bars, a little beside tau "
         "(below: their mean). Dashed above, star below: methods without a tau."
@@ -77,11 +74,8 @@ def _picture(families: dict[Scene, list[Point]], rate: float) -> Picture:
 
 
 def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
-    lines: dict[str, list[Point]] = defaultdict(list)
-    for point in found:
-        if point.threshold is not None:
-            lines[point.name].append(point)
-    return lines
+    """Returns the points of each method under a threshold."""
+    return by_name(point for point in found if point.threshold is not None)
 
 
 def _against_tau(axes: Axes, title: str, found: list[Point]) -> None:
@@ -107,18 +101,16 @@ def _draw_floors(axes: Axes, line: Sequence[Point], beside: float) -> None:
     color = look(line[0].method).color
     floors = [((point.threshold or 0.0) + beside, point.floor) for point in line if point.floor is not None]
     axes.plot([at for at, _ in floors], [100 * value.value for _, value in floors], ":", color=color, linewidth=1.1)
-    for at, value in floors:
-        axes.plot([at, at], [100 * value.low, 100 * value.high], ":", color=color, linewidth=0.9, alpha=0.7)
+    error_bars(axes, [at for at, _ in floors], [value for _, value in floors], color, ":")
 
 
 def _draw_line(axes: Axes, method: str, places: Sequence[Any], line: Sequence[Point]) -> None:
     style = look(method)
     axes.plot(places, [100 * point.lfr.value for point in line], "-", color=style.color, linewidth=1.3)
+    error_bars(axes, places, [point.lfr for point in line], style.color)
     for place, point in zip(places, line, strict=True):
-        value = point.lfr
-        axes.plot([place, place], [100 * value.low, 100 * value.high], color=style.color, linewidth=0.9, alpha=0.7)
         fill = style.color if point.feasible == 1.0 else "white"
-        axes.plot(place, 100 * value.value, style.marker, color=style.color, markerfacecolor=fill)
+        axes.plot(place, 100 * point.lfr.value, style.marker, color=style.color, markerfacecolor=fill)
 
 
 def _label_lines(axes: Axes, found: Sequence[Point]) -> None:
@@ -184,11 +176,8 @@ def _short(tau: float | None) -> str:
 
 
 def _row(family: Scene, point: Point) -> tuple[Cell, ...]:
-    name, floor = (point.method, point.note), point.floor
-    identity = (*family, *name, point.threshold, len(point.found), point.feasible, point.heads_kept)
-    rates = (point.acc.value, point.acc.low, point.acc.high, point.lfr.value, point.lfr.low, point.lfr.high)
-    floors = (None, None, None) if floor is None else (floor.value, floor.low, floor.high)
-    return (*identity, *rates, *floors)
+    identity = (*family, point.method, point.note, point.threshold, len(point.found), point.feasible, point.heads_kept)
+    return (*identity, *cells(point.acc), *cells(point.lfr), *cells(point.floor))
 
 
 def _says(family: Scene, found: Sequence[Point]) -> str:

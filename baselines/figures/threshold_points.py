@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prune_env.baselines.figures.intervals import acc, floor, lfr
+from prune_env.baselines.figures.marks import Mark, ranked
 from prune_env.baselines.figures.matching import Pair, by_setting, masks_of, threshold_of
-from prune_env.baselines.figures.style import order
 from prune_env.baselines.summary import REFERENCE
 from prune_env.metrics import Interval
 
@@ -18,14 +18,11 @@ little happens below .89; MiniLM's reach about .89, and the grid's upper half is
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Mark):
     """One method in one setting at one threshold.
 
     Attributes:
-        method: Registered name.
-        note: What sets the setting apart from others of this method and threshold; "" where there is one.
         threshold: Accuracy held on `search`; None of a method without a search under a threshold.
-        found: Its records.
         acc: Clean test accuracy after fine-tuning.
         lfr: Label flip rate after fine-tuning.
         floor: The twins' after the same; None without twins.
@@ -33,20 +30,12 @@ class Point:
         heads_kept: Mean number.
     """
 
-    method: str
-    note: str
     threshold: float | None
-    found: list[Pair]
     acc: Interval
     lfr: Interval
     floor: Interval | None
     feasible: float
     heads_kept: float
-
-    @property
-    def name(self) -> str:
-        """The method, and what sets its setting apart."""
-        return f"{self.method}, {self.note}" if self.note else self.method
 
 
 def commands(victims: Sequence[str], methods: Sequence[str] = ("gradient", "layer-wise", "bayesian")) -> list[str]:
@@ -80,8 +69,7 @@ def points(found: Sequence[Pair]) -> list[Point]:
         if (method, tau) in free or (len(taus[method]) > 1 and tau is not None)
         for note, part in by_setting(group).items()
     ]
-    places = {method: place for place, method in enumerate(order([point.method for point in every]))}
-    return sorted(every, key=lambda one: (places[one.method], one.note, -(one.threshold or 0.0)))
+    return ranked(every, lambda point: -(point.threshold or 0.0))
 
 
 def _point(method: str, note: str, tau: float | None, found: list[Pair]) -> Point:
