@@ -21,7 +21,7 @@ from prune_env.types import HeadMasks
 REGIMES = ("clean_only", "proxy", "reference", "oracle")
 
 KINDS = ("strategy", "baseline", "control", "own")
-"""What a method is in a table: it chooses heads; others did it before; it shows what choosing is worth; it is our own."""
+"""What a method is in a table: it chooses heads; others did it before; it shows what choosing is worth; it is ours."""
 
 CANDIDATES: dict[str, str] = {
     "candidate-vote": "prune_env.baselines.candidates:VOTE",
