@@ -12,22 +12,20 @@ import numpy as np
 from prune_env.baselines.families import family_of
 from prune_env.defense import NO_CONSTRAINT, members_of
 from prune_env.errors import RecordError
-from prune_env.methods import METHODS, get_method
+from prune_env.methods import METHODS, get_method, kind_of
 from prune_env.records import Record, bits_from_text, cell_key
 from prune_env.types import HeadMask
+
+__all__ = [
+    "RANDOM_MASKS", "REFERENCE", "constraint_of", "heads_kept_of", "kind_of", "matching", "members_in",
+    "one_version", "one_victim_an_attacker", "rate_text", "same_sentences",
+]  # fmt: skip
 
 REFERENCE = "ft"
 """The method against which removal is measured, at the same rate, data, epochs and seeds."""
 
 RANDOM_MASKS = ("random", "random-balanced", "random-third")
 """Masks drawn without looking: of the size that a strategy chose, or a third of each layer."""
-
-
-def kind_of(method: str) -> str:
-    """Returns what a method is by its file alone, as figures colour it; tables ask `prune_env.methods.kind_of`."""
-    kind = get_method(method).kind if method in METHODS else "strategy"
-    # Figures have no colour for a fourth kind.
-    return "strategy" if kind == "own" else kind
 
 
 def rate_text(rate: float) -> str:

@@ -49,9 +49,8 @@ def test_a_recovery_of_its_own_is_held_against_plain_fine_tuning() -> None:
 
 
 def test_a_method_that_is_not_known_here_counts_as_a_strategy() -> None:
-    assert [kind_of(name) for name in ("ft", "random", "gradient", "mine")] == [
-        "baseline", "control", "strategy", "strategy",
-    ]  # fmt: skip
+    found = [kind_of(name) for name in ("ft", "random", "gradient", "hybrid", "mine")]
+    assert found == ["baseline", "control", "strategy", "own", "strategy"]
 
 
 def test_two_versions_of_a_victim_are_not_one() -> None:
