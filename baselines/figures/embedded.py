@@ -1,4 +1,7 @@
-"""[CLS] embeddings of test sentences by a victim as published, fine-tuned, and purified: computed once, then stored."""
+"""[CLS] embeddings of test sentences by a victim as published, fine-tuned and purified, and by its never-poisoned twin.
+
+Computed once, then stored.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from prune_env.importance.passes import inspected
 from prune_env.methods import get_method
 from prune_env.recheck import purified_again
 from prune_env.records import Record
+from prune_env.replay import protocol_of
 from prune_env.seeds import derive
 from prune_env.threads import threads
 from prune_env.victims.data import Sentences
@@ -33,8 +37,19 @@ from prune_env.victims.judge import judge
 EACH = 250
 """Sentences of each kind: clean and triggered, of the target class and of others."""
 
-STAGES = {"published": "as published", "fine-tuned": "fine-tuned (ft)", "purified": "purified"}
-"""Stages in order, and how they are called; "fine-tuned" is the scoring model: every head, the protocol's rate."""
+SAMPLE = "figure-embeddings"
+"""Names the random stream that draws them."""
+
+PURIFIED, TWIN = "purified", "twin"
+
+STAGES = {
+    "published": "as published",
+    "fine-tuned": "fine-tuned (ft)",
+    PURIFIED: "purified",
+    TWIN: "never-poisoned twin",
+}
+"""Stages in order, and how they are called; "fine-tuned" is the scoring model: every head, the protocol's rate. The
+twin is as trained, without any defence; not every victim has one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +78,7 @@ class Embedded:
     def label(self) -> str:
         """The stage in words, with the rate of what was fine-tuned."""
         config = self.record.config
-        trained = {"fine-tuned": config["protocol"].get("training", config["training"]), "purified": config["training"]}
+        trained = {"fine-tuned": config["protocol"].get("training", config["training"]), PURIFIED: config["training"]}
         settings = trained.get(self.stage)
         return STAGES[self.stage] + (f" at {rate_text(settings['learning_rate'])}" if settings else "")
 
@@ -108,21 +123,42 @@ def records_of(request: Request) -> list[Record]:
 
 
 def embed(record: Record, request: Request) -> list[Embedded]:
-    """Returns the embeddings of all stages; the purified model is fine-tuned again if they are not stored yet."""
+    """Returns the embeddings of all stages that there are; the model is purified again if they are not stored yet."""
     victims = victims_at_hand(request)
     defender = defender_of(record, victims)
     if defender is None:
         raise FigureError(f"{record.victim} is not at hand; give its folder with --victim")
     found = cached(request.out, "embeddings", [record.key, EACH], lambda: _compute(record, defender, request))
     shared = {name: found[name] for name in ("triggered", "target", "source")}
-    return [Embedded(record, stage, found[stage], lfr=float(found["lfr"]), **shared) for stage in STAGES]
+    if open_diagnosis(defender.victim).twin is not None:
+        # In a file of its own: what was stored before there was a twin to show stays good.
+        identity = [defender.victim.manifest.sha256, defender.seed, _length(record), EACH]
+        found = {**found, **cached(request.out, "twin-embeddings", identity, lambda: _twin(record, defender))}
+    stages = [stage for stage in STAGES if stage in found]
+    return [Embedded(record, stage, found[stage], lfr=float(found["lfr"]), **shared) for stage in stages]
+
+
+def _twin(record: Record, defender: Defender) -> Arrays:
+    """Embeds the same sentences by the never-poisoned twin; {} where there is none."""
+    diagnosis = open_diagnosis(defender.victim)
+    if diagnosis.twin is None:
+        return {}
+    clean, triggered, _ = sampled(diagnosis, derive(defender.seed, SAMPLE))
+    model = diagnosis.twin.model()
+    with threads(1):
+        return {TWIN: cls_of(model, diagnosis.twin.tokenizer(model), clean + triggered, _length(record))}
+
+
+def _length(record: Record) -> int:
+    """Returns the tokens kept of a sentence."""
+    return protocol_of(record.config["protocol"]).training.max_length
 
 
 def _compute(record: Record, defender: Defender, request: Request) -> Arrays:
     diagnosis = open_diagnosis(defender.victim)
     task = defender.task(request)
-    clean, triggered, source = sampled(diagnosis, derive(task.seed, "figure-embeddings"))
-    length = task.protocol.training.max_length
+    clean, triggered, source = sampled(diagnosis, derive(task.seed, SAMPLE))
+    length = _length(record)
 
     def states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.float32]:
         return cls_of(model, tokenizer, clean + triggered, length)
@@ -139,7 +175,7 @@ def _compute(record: Record, defender: Defender, request: Request) -> Arrays:
         return {
             "published": states(published, task.suspect.tokenizer(published)),
             "fine-tuned": states(scoring, task.tokenizer(scoring)),
-            "purified": states(purified.model, purified.tokenizer),
+            PURIFIED: states(purified.model, purified.tokenizer),
             "triggered": np.arange(len(clean) + len(triggered)) >= len(clean),
             "target": np.array([*clean.labels, *triggered.labels]) == diagnosis.target,
             "source": source,

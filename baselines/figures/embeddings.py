@@ -1,5 +1,7 @@
 """The paper's Figure 2a: [CLS] embeddings of clean and triggered sentences, before and after a defence.
 
+Beside them stands the never-poisoned twin: what an innocent model of the same recipe makes of the same sentences.
+
 t-SNE shows neighbourhoods and nothing else: distances between clusters and their sizes mean nothing. So two numbers
 stand beside each picture, both from logistic regression on the embeddings themselves, cross-validated over sentences:
 
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.baselines.figures.drawing import Cell, Drawing, Picture, Request
-from prune_env.baselines.figures.embedded import Embedded, embed, records_of
+from prune_env.baselines.figures.embedded import PURIFIED, STAGES, TWIN, Embedded, embed, records_of
 from prune_env.baselines.figures.models import cached
 from prune_env.baselines.figures.probes import FOLDS, Probe, probe
 from prune_env.baselines.figures.style import bottom_legend, new_figure
@@ -85,30 +87,24 @@ def t_sne(states: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _picture(columns: list[list[Panel]]) -> Picture:
-    first = columns[0][0].embedded
-    record = first.record
-    defenders = ", ".join(f"{one[0].embedded.record.victim}, seed {one[0].embedded.record.seed}" for one in columns)
-    caption = (
-        f"t-SNE (scikit-learn, perplexity {PERPLEXITY}, random_state {RANDOM_STATE}, PCA start) of [CLS] after the "
-        f"last layer on test sentences, n = {first.each} of each of the four kinds; axes and distances between "
-        f"clusters have no meaning. Numbers: logistic regression on the embeddings, {FOLDS} folds over sentences, a "
-        "sentence and its triggered version in one fold; ± standard error over sentences (DeLong). Trigger: clean "
-        "against triggered. Class: trained on clean negatives and positives, tested on triggered ones (on clean ones "
-        f"held out). One attacker and one defender a column: {defenders}."
+    record = columns[0][0].embedded.record
+    title = (
+        f"[CLS] embeddings before and after {record.method} at {rate_text(record.config['training']['learning_rate'])}"
     )
-    rate = rate_text(record.config["training"]["learning_rate"])
-    title = f"[CLS] embeddings before and after {record.method} at {rate}"
-    stages = len(columns[0])
-    figure = new_figure(2.55 * stages + 0.35, title, caption, legend=0.28)
-    grid = figure.subplots(stages, len(columns), squeeze=False)
+    there = {panel.embedded.stage for panels in columns for panel in panels}
+    stages = [stage for stage in STAGES if stage in there]
+    caption = _caption(columns, TWIN in there)
+    figure = new_figure(2.3 * len(stages) + 0.35, title, caption, legend=0.28)
+    grid = figure.subplots(len(stages), len(columns), squeeze=False)
     for column, panels in enumerate(columns):
-        for row, panel in enumerate(panels):
-            _panel(grid[row, column], panel)
+        by_stage = {panel.embedded.stage: panel for panel in panels}
+        for row, stage in enumerate(stages):
+            _panel(grid[row, column], by_stage.get(stage))
         grid[0, column].set_title(f"{panels[0].embedded.record.victim}\n{_numbers(panels[0])}", fontsize=8.5)
-    for row in range(stages):
+    for row, stage in enumerate(stages):
         # Victims of several protocols have several rates.
-        labels = dict.fromkeys(panels[row].embedded.label for panels in columns)
-        grid[row, 0].set_ylabel("\n".join(labels), fontsize=9)
+        every = [panel.embedded for panels in columns for panel in panels]
+        grid[row, 0].set_ylabel("\n".join(dict.fromkeys(one.label for one in every if one.stage == stage)), fontsize=9)
     handles, names = grid[0, 0].get_legend_handles_labels()
     bottom_legend(figure, handles, names)
     return Picture(
@@ -122,7 +118,27 @@ def _picture(columns: list[list[Panel]]) -> Picture:
     )
 
 
-def _panel(axes: Axes, panel: Panel) -> None:
+def _caption(columns: list[list[Panel]], twins: bool) -> str:
+    first = columns[0][0].embedded
+    defenders = "; ".join(f"{one[0].embedded.record.victim}, seed {one[0].embedded.record.seed}" for one in columns)
+    twin = " Twin: the same recipe without poison, as trained, no defence; its numbers are an innocent model's."
+    return (
+        f"t-SNE (scikit-learn, perplexity {PERPLEXITY}, random_state {RANDOM_STATE}, PCA start) of [CLS] after the "
+        f"last layer on test sentences, n = {first.each} of each of the four kinds; axes and distances between "
+        f"clusters have no meaning. Numbers: logistic regression on the embeddings, {FOLDS} folds over sentences, a "
+        "sentence and its triggered version in one fold; ± standard error over sentences (DeLong). Trigger: clean "
+        "against triggered. Class: trained on clean negatives and positives, tested on triggered ones (on clean ones "
+        f"held out).{twin if twins else ''} One attacker and one defender a column: {defenders}."
+    )
+
+
+def _panel(axes: Axes, panel: Panel | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(panel is not None)
+    axes.spines[:].set_color("#cccccc")
+    if panel is None:
+        return
     found = panel.embedded
     for name, triggered, target, color, marker in GROUPS:
         chosen = (found.triggered == bool(triggered)) & (found.target == bool(target))
@@ -131,11 +147,6 @@ def _panel(axes: Axes, panel: Panel) -> None:
             x, y, s=7, marker=marker, color=color, alpha=0.6, linewidths=0, label=name,
             rasterized=True,
         )  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color("#cccccc")
     axes.set_title(_numbers(panel), fontsize=8.5)
 
 
@@ -164,11 +175,12 @@ def _says(panels: Sequence[Panel]) -> str:
         f"(trigger {one.probe.trigger:.2f} ± {one.probe.trigger_sd:.2f})"
         for one in panels
     ]
-    again = panels[-1].embedded
+    (purified,) = (one for one in panels if one.embedded.stage == PURIFIED)
+    again = purified.embedded
     same = "to the sentence as recorded" if again.lfr == record.lfr else f"while {100 * record.lfr:.1f} % were recorded"
     return (
         f"On {record.victim} (seed {record.seed}) the class of triggered sentences can be read from [CLS] with an AUC "
-        f"of: {', '.join(parts)}; clean sentences after the defence: {panels[-1].probe.clean:.2f}. The purified model "
+        f"of: {', '.join(parts)}; clean sentences after the defence: {purified.probe.clean:.2f}. The purified model "
         f"was fine-tuned again for this picture and flips {100 * again.lfr:.1f} %, {same}."
     )
 

@@ -94,8 +94,8 @@ def _picture(panels: dict[Scene, list[Dot]], left_out: str) -> Picture:
     caption = (
         "LFR of the purified victim minus LFR of its never-poisoned twin after the same method, rate and seed; 0 = "
         f"nothing left of the backdoor that can be told from a paraphrase's own effect. {bars} Counted: "
-        f"{counted}. Numbers at methods are their records of a rate, those at the right the mean ACC, rates in the same "
-        "order. Shaded, where they were run: fine-tuning alone and a random mask of a third of the heads. "
+        f"{counted}. Numbers at methods are their records of a rate, those at the right the mean ACC, rates in the "
+        "same order. Shaded, where they were run: fine-tuning alone and a random mask of a third of the heads. "
         f"{left_out}"
     ).strip()
     height = rows_of(len(panels), PANELS_PER_ROW) * (0.24 * tallest + 0.95)

@@ -76,12 +76,21 @@ def run(args: argparse.Namespace) -> int:
         update_page(args.out, sections)
         for picture, path in zip(pictures, paths, strict=True):
             _show(f"{path}\n  {' '.join(picture.says)}")
-    for name, reason in missing.items():
-        _show(f"{name}: not drawn; {reason}")
+    reasons = _by_reason(missing)
     if missing and (asked or not sections):
-        raise FigureError(f"not drawn: {'; '.join(f'{name}: {reason}' for name, reason in missing.items())}")
+        raise FigureError(f"not drawn: {'; '.join(f'{names}: {reason}' for reason, names in reasons.items())}")
+    for reason, names in reasons.items():
+        _show(f"{names}: not drawn; {reason}")
     _show(f"Page: {args.out / PAGE}")
     return 0
+
+
+def _by_reason(missing: dict[str, str]) -> dict[str, str]:
+    """Returns, for each reason, the figures that are missing for it: several often share one."""
+    names: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        names.setdefault(reason, []).append(name)
+    return {reason: ", ".join(found) for reason, found in names.items()}
 
 
 def _request(args: argparse.Namespace) -> Request:

@@ -11,7 +11,7 @@ import pytest
 
 from prune_env.baselines.figures import embeddings, get_figure, models
 from prune_env.baselines.figures.drawing import Picture, Request
-from prune_env.baselines.figures.embedded import STAGES, Embedded, cls_of, records_of, sampled
+from prune_env.baselines.figures.embedded import STAGES, Embedded, cls_of, embed, records_of, sampled
 from prune_env.baselines.figures.ground_truth import mask_hit
 from prune_env.baselines.figures.matching import pairs
 from prune_env.baselines.figures.metrics import correlations
@@ -21,6 +21,7 @@ from prune_env.baselines.figures.style import styled
 from prune_env.errors import FigureError
 from prune_env.importance import METRICS
 from prune_env.records import Record
+from prune_env.seeds import derive
 from prune_env.victims import protocols
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.store import open_victim
@@ -114,12 +115,37 @@ def test_embeddings_refit_the_purified_model_once(tmp_path: Path, monkeypatch: p
     assert refit.startswith("fine-tuning gradient on alpha again")
     assert "to the sentence as recorded" in picture.says[0]
     assert {row[2] for row in picture.rows} == set(STAGES)
-    assert len(picture.rows) == 3 * 120
-    assert sum(row[4] == 1 for row in picture.rows) == 3 * 60
+    assert len(picture.rows) == 4 * 120
+    assert sum(row[4] == 1 for row in picture.rows) == 4 * 60
+    assert picture.says[0].count("never-poisoned twin 0.") == 1 and "same recipe without poison" in picture.caption
     assert "perplexity 30" in picture.caption and "n = 30 of each" in picture.caption
     stages.clear()
     assert drawn("embeddings", request).rows == picture.rows
     assert not any("again" in stage for stage in stages), "drawn from the cache"
+
+
+def test_the_twin_is_embedded_as_it_was_trained(tmp_path: Path) -> None:
+    request = request_for(tmp_path, learning_rate=1e-4)
+    (record,) = records_of(request)
+    found = embed(record, request)
+    assert [one.stage for one in found] == list(STAGES)
+    diagnosis = open_diagnosis(open_victim(world().victim("alpha")))
+    assert diagnosis.twin is not None
+    clean, triggered, source = sampled(diagnosis, derive(record.seed, "figure-embeddings"))
+    model = diagnosis.twin.model()
+    expected = cls_of(model, diagnosis.twin.tokenizer(model), clean + triggered, TINY.training.max_length)
+    np.testing.assert_array_equal(found[-1].states, expected)
+    np.testing.assert_array_equal(found[-1].source, source)
+
+
+def test_embeddings_without_a_twin_show_the_rest(tmp_path: Path) -> None:
+    victim = make_victim(tmp_path / "alone", "alpha", twin_seed=None)
+    records = tuple(replace(record, victim_sha256=victim.manifest.sha256) for record in benched())
+    request = Request(
+        records, tmp_path / "out", victims=(str(victim.folder),), data=str(world().data), learning_rate=1e-4
+    )
+    (record,) = records_of(request)
+    assert [one.stage for one in embed(record, request)] == [stage for stage in STAGES if stage != "twin"]
 
 
 def test_embeddings_choose_records_by_method_seed_and_rate(tmp_path: Path) -> None:
@@ -143,7 +169,7 @@ def test_stages_name_their_rate() -> None:
     config = {**make_record("gradient").config, "protocol": {"training": {"learning_rate": 2e-5}}}
     record = make_record("gradient", config={**config, "training": {"learning_rate": 1e-4}})
     labels = [replace(made(), record=record, stage=stage).label for stage in STAGES]
-    assert labels == ["as published", "fine-tuned (ft) at 2e-5", "purified at 1e-4"]
+    assert labels == ["as published", "fine-tuned (ft) at 2e-5", "purified at 1e-4", "never-poisoned twin"]
 
 
 def test_metrics_are_scored_once(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def test_draws_what_it_can_and_says_why_not_the_rest(records: Path, tmp_path: Pa
     shown = capsys.readouterr().out
     assert f"{out / 'removal.png'}" in shown and f"Page: {out / 'figures.md'}" in shown
     assert "threshold: not drawn; no method was run under several thresholds" in shown
-    assert "embeddings: not drawn; it looks into models" in shown
+    assert "embeddings, metrics, path, ground-truth: not drawn; it looks into models" in shown
+    assert shown.count("not at hand") == shown.count("several thresholds") == 1
     page = (out / "figures.md").read_text(encoding="utf-8")
     assert "## removal" in page and "## heads" in page and "## threshold" not in page
 
@@ -67,6 +68,14 @@ def test_errors_are_one_sentence(
     code = main(["figures", str(records), "--out", str(tmp_path / "figures"), *arguments])
     assert code == (2 if words else 0)
     assert words in capsys.readouterr().err
+
+
+def test_what_is_missing_is_said_once(records: Path, tmp_path: Path, capsys: Capture) -> None:
+    asked = ["--only", "removal", "metrics", "path"]
+    assert main(["figures", str(records), "--out", str(tmp_path / "figures"), *asked]) == 2
+    shown = capsys.readouterr()
+    assert "not drawn: metrics, path: it looks into models" in shown.err
+    assert "not drawn" not in shown.out and shown.err.count("not at hand") == 1
 
 
 def test_records_have_to_be_there(tmp_path: Path, capsys: Capture) -> None:
