@@ -34,6 +34,7 @@ class Request:
         learning_rate: Rate of the final fine-tuning; None takes the one with most records, of several the lowest.
         study: Table of the mask study; None takes the one that ships.
         device: Where models are evaluated.
+        fine_tune: Whether `path` fine-tunes masks along the paths of embedded victims, a few seconds each.
         report: Called with what is being done, before each long step.
     """
 
@@ -46,6 +47,7 @@ class Request:
     learning_rate: float | None = None
     study: Path | None = None
     device: str = "cpu"
+    fine_tune: bool = True
     report: Callable[[str], None] = _silent
 
 

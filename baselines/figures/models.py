@@ -130,8 +130,7 @@ def cached(out: Path, what: str, identity: Sequence[Any], make: Callable[[], Arr
         identity: Everything that decides the arrays, as JSON values.
         make: Computes them.
     """
-    text = json.dumps([_VERSION, what, *identity], sort_keys=True)
-    path = out / FOLDER / f"{what}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    path = _place(out, what, identity)
     if not path.is_file():
         made = make()
         writable(path.parent)
@@ -141,3 +140,13 @@ def cached(out: Path, what: str, identity: Sequence[Any], make: Callable[[], Arr
         part.replace(path)
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def is_cached(out: Path, what: str, identity: Sequence[Any]) -> bool:
+    """Whether `cached` would find the arrays."""
+    return _place(out, what, identity).is_file()
+
+
+def _place(out: Path, what: str, identity: Sequence[Any]) -> Path:
+    text = json.dumps([_VERSION, what, *identity], sort_keys=True)
+    return out / FOLDER / f"{what}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"

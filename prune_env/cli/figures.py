@@ -25,7 +25,8 @@ examples:
       --methods ft,gradient,layer-wise,bayesian,random-third --out runs/threshold; done
   prune-env figures runs/threshold --only threshold --out figures
 embeddings, metrics, path and ground-truth look into models: of embedded victims, and of those that --victim names. What
-they compute is kept in DIR/cache, and a second run draws from there; embeddings fine-tunes the purified model again.
+they compute is kept in DIR/cache, and a second run draws from there; embeddings fine-tunes the purified model again,
+path a few masks along each path of embedded victims (seconds each, each kept as soon as it is there).
 """
 
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", help="the defender's seed that embeddings shows (default: the lowest there is)")
     add("--learning-rate", metavar="R", help="rate of the final fine-tuning (default: the one with most records)")
     add("--study", type=Path, metavar="DIR", help="tables of a mask study (default: those that ship)")
+    add("--no-fine-tune", action="store_true", help="path: draw what records tell, fine-tune no mask along the paths")
     add("--device", default="cpu", help="where models are evaluated: cpu, cuda, cuda:N (default: %(default)s)")
 
 
@@ -110,6 +112,7 @@ def _request(args: argparse.Namespace) -> Request:
         learning_rate=rate,
         study=args.study,
         device=args.device,
+        fine_tune=not args.no_fine_tune,
         report=_progress,
     )
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune_env.baselines.figures import embeddings, get_figure, models
+from prune_env.baselines.figures import embeddings, get_figure, models, walks
 from prune_env.baselines.figures.drawing import Picture, Request
 from prune_env.baselines.figures.embedded import STAGES, Embedded, cls_of, embed, records_of, sampled
 from prune_env.baselines.figures.ground_truth import mask_hit
 from prune_env.baselines.figures.matching import pairs
 from prune_env.baselines.figures.metrics import correlations
-from prune_env.baselines.figures.path import Walk, draw_panel, masks_along
+from prune_env.baselines.figures.path import draw_panel
 from prune_env.baselines.figures.probes import probe
 from prune_env.baselines.figures.style import styled
 from prune_env.errors import FigureError
@@ -191,19 +191,58 @@ def test_correlations_by_hand() -> None:
 
 
 def test_path_begins_with_every_head_and_ends_at_the_record(tmp_path: Path) -> None:
-    request = request_for(tmp_path)
-    picture = drawn("path", request)
+    picture = drawn("path", request_for(tmp_path))
     rows = [dict(zip(picture.columns, row, strict=True)) for row in picture.rows]
-    walked = [row for row in rows if row["method"] == "gradient" and row["stage"] == "masked"]
+    own = [row for row in rows if row["method"] == "gradient"]
+    walked = [row for row in own if row["stage"] == "masked"]
     assert walked[0]["heads_kept"] == 4
     assert all(0.0 <= float(row["lfr"] or 0.0) <= 1.0 for row in walked)
     record = next(one for one in benched() if one.method == "gradient" and one.role == "victim")
-    ends = {
-        row["sentences"]: row["lfr"] for row in rows if row["method"] == "gradient" and row["stage"] == "fine-tuned"
-    }
+    ends = {row["sentences"]: row["lfr"] for row in own if row["stage"] == "fine-tuned"}
     assert ends["test"] == record.lfr and ends.get("validation") == record.oracle_dev_lfr
     assert {row["sentences"] for row in walked} == {"validation"}
-    assert "oracle, diagnosis" in picture.caption
+    assert "only where records tell" in picture.caption, "this victim does not ship, and is not fine-tuned"
+
+
+def pruning(rate: float = 1e-4) -> tuple[Record, ...]:
+    """The benchmark's records at one rate, gradient's with a path of three masks that ends at its own."""
+    found = [one for one in benched() if one.config["training"]["learning_rate"] == rate]
+    trace = [{"mask": mask, "violation": False} for mask in ("01/11", "01/10")]
+    gradient = next(one for one in found if one.method == "gradient" and one.role == "victim")
+    walked = replace(gradient, mask="01/10", trace=trace, oracle_dev_lfr=0.5)
+    return (*(one for one in found if one.method == "ft"), walked)
+
+
+def test_masks_along_the_path_of_an_embedded_victim_are_fine_tuned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "ASSETS", world().root)
+    stages: list[str] = []
+    request = request_for(tmp_path, pruning(), report=stages.append)
+    picture = drawn("path", request)
+    tuned = [row for row in picture.rows if row[4] == "fine-tuned" and row[7] == "validation"]
+    assert [row[5:7] for row in tuned] == [(0, 4), (1, 3), (2, 2)]
+    plain = next(one for one in request.records if one.method == "ft" and one.role == "victim")
+    assert tuned[0][8] == plain.oracle_dev_lfr and tuned[2][8] == 0.5, "what records tell is not done again"
+    (made,) = [stage for stage in stages if "fine-tuning" in stage]
+    assert made == "fine-tuning mask 1 of 1 along paths: gradient on alpha, seed 11, 3 heads"
+    assert "evenly spaced" in picture.caption
+    stages.clear()
+    assert drawn("path", request).rows == picture.rows and not stages, "drawn from what was kept"
+    cheap = drawn("path", request_for(tmp_path / "cheap", pruning(), fine_tune=False))
+    assert [row[5] for row in cheap.rows if row[4] == "fine-tuned" and row[7] == "validation"] == [0, 2]
+    assert "only where records tell" in cheap.caption
+
+
+def test_a_mask_along_a_path_is_purified_as_its_record_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walks, "ASSETS", world().root)
+    random = next(one for one in benched() if one.method == "random" and one.role == "victim")
+    # The mask that the random control ended at lies on the other's path; its own record is not among those given.
+    trace = [{"mask": random.mask, "violation": False}, {"mask": "01/10", "violation": False}]
+    fields = {"mask": "01/10", "trace": trace, "method": "gradient", "oracle_dev_lfr": 0.5}
+    request = request_for(tmp_path, (replace(random, **fields),))
+    (walk,) = walks.walks(pairs(request.records), request, models.victims_at_hand(request))
+    assert walk.tuned[1] == walks.Tuned(random.oracle_dev_lfr, random.lfr)
 
 
 @pytest.mark.parametrize("known", [0.25, None])
@@ -212,24 +251,30 @@ def test_no_line_joins_two_sets_of_sentences(known: float | None) -> None:
 
     (pair,) = pairs([make_record("gradient", (1, 1, 1, 0), mask="10/01", oracle_dev_lfr=known)])
     axes = Figure().subplots()
-    draw_panel(axes, "alpha", [Walk(pair, (4, 3), (1.0, 0.5))])
-    lines = [line for line in axes.lines if len(np.atleast_1d(line.get_xdata())) > 1]
-    assert [list(map(float, np.atleast_1d(line.get_ydata()))) for line in lines] == [[100.0, 50.0]]
-    marks = {
-        float(np.atleast_1d(line.get_ydata())[0]): str(line.get_markerfacecolor())
-        for line in axes.lines
-        if line not in lines
-    }
-    assert set(marks) == ({75.0} if known is None else {75.0, 25.0}), "test, and validation where it is known"
-    assert known is None or (marks[25.0] == "white" and marks[75.0] != "white")
+    tuned = {0: walks.Tuned(0.9, 0.8), 1: walks.Tuned(known, 0.75)}
+    draw_panel(axes, "gradient", [walks.Walk(pair, (4, 2), (1.0, 0.5), tuned, ("11/11", "10/01"))])
+    drawn_as = [list(map(float, np.atleast_1d(line.get_ydata()))) for line in axes.lines]
+    validation = [90.0] if known is None else [90.0, 25.0]
+    assert drawn_as == [[100.0, 50.0], validation, [75.0]], "masked, fine-tuned, and the test sentences by themselves"
 
 
 def test_masks_along_a_path_by_hand() -> None:
     trace = [{"mask": "10/11"}, {"mask": "10/11"}, {"mask": "10/01"}]
     (pair,) = pairs([make_record("gradient", trace=trace)])
-    assert masks_along(pair) == ["11/11", "10/11", "10/01"]
+    assert walks.masks_along(pair) == ["11/11", "10/11", "10/01"]
     (plain,) = pairs([make_record("ft")])
-    assert masks_along(plain) == []
+    assert walks.masks_along(plain) == []
+    several = [
+        {"mask": mask, "episode": number, "accuracy": accuracy}
+        for mask, number, accuracy in (("01/11", 0, 0.8), ("11/01", 1, 0.9), ("11/10", 2, 0.7))
+    ]
+    (best,) = pairs([make_record("candidate-best", mask="11/01", trace=several)])
+    assert walks.masks_along(best) == ["11/11", "11/01"], "the episode that was kept"
+
+
+def test_steps_are_spaced_evenly_with_both_ends() -> None:
+    assert walks.spaced(1) == [0] and walks.spaced(3) == [0, 1, 2]
+    assert walks.spaced(9) == [0, 2, 4, 6, 8] and walks.spaced(24)[::4] == [0, 23]
 
 
 def test_a_masks_hits_by_hand() -> None:
