@@ -6,11 +6,10 @@ share their never-poisoned twin, which is purified once and judged on each of th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from prune_env.baselines.cells import RECORDS, Cell, Settings, build_cell_task, plan, run_cell
+from prune_env.baselines.grid import Grid, TaskUnit, grid_records, left_of
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
@@ -30,39 +30,15 @@ from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import fingerprint
 from prune_env.victims.store import Victim, open_victim
 
+__all__ = ["Grid", "Report", "run"]
+"""What callers need, the grid's type included."""
+
 LOCK = ".lock"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What is compared.
-
-    Attributes:
-        victims: Folders or embedded names.
-        methods: Registered names.
-        seeds: Defender's seeds.
-        learning_rates: Rates of the final fine-tuning; None is the protocol's own.
-    """
-
-    victims: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-    learning_rates: tuple[float | None, ...] = (None,)
-
-
-@dataclass(frozen=True)
-class TaskUnit:
-    """One scoring model to build ahead: the victims that share it, "victim" or "twin", and the defender's seed."""
-
-    victim: str
-    role: str
-    seed: int
-
 
 Unit = TaskUnit | Cell
 
 Report = Callable[[str, int, int], None]
-"""(what was finished, units done, units in all)"""
+"""(what was finished, or comes first; steps done, earlier ones too; steps in all)"""
 
 
 def run(grid: Grid, settings: Settings, jobs: int = 1, report: Report | None = None) -> list[Record]:
@@ -73,7 +49,7 @@ def run(grid: Grid, settings: Settings, jobs: int = 1, report: Report | None = N
         settings: What is held fixed; records go to `settings.out / "records.jsonl"`.
         jobs: Processes side by side, one thread each; 1 runs in this process, with one thread too: the number of
             threads decides the last bits of a sum.
-        report: Called after each task and cell.
+        report: Called before the first scoring model or cell that is missing, and after each.
 
     Raises:
         PruneEnvError: Bad names or settings, before anything runs; or a cell's failure, after the others are kept.
@@ -90,24 +66,32 @@ def run(grid: Grid, settings: Settings, jobs: int = 1, report: Report | None = N
 
 
 def _run_missing(grid: Grid, settings: Settings, victims: dict[str, Victim], jobs: int, report: Report | None) -> None:
-    cells = missing_cells(grid, settings, victims)
-    tasks = needed_tasks(cells, victims)
-    total, done = len(tasks) + len(cells), 0
+    left = left_of(grid, settings, victims)
+    done = left.done
+    waiting: list[Unit] = [*left.tasks, *left.cells]
+    if report is not None and waiting:
+        report(f"next is {_named(waiting[0], victims)}", done, left.total)
     try:
-        for label in _execute(tasks, cells, settings, jobs):
+        for label in _execute(left.tasks, left.cells, settings, jobs):
             done += 1
             if report is not None:
-                report(label, done, total)
+                report(label, done, left.total)
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"interrupted after {done} of {total} steps; finished cells are in {settings.out / RECORDS}, "
+            f"interrupted after {done} of {left.total} steps; finished cells are in {settings.out / RECORDS}, "
             "run the same command again to go on"
         ) from None
     except BrokenProcessPool as error:
         raise WorkerError(
-            f"a process was killed after {done} of {total} steps, for want of memory perhaps; finished cells are in "
-            f"{settings.out / RECORDS}, run the same command again, with fewer jobs"
+            f"a process was killed after {done} of {left.total} steps, for want of memory perhaps; finished cells are "
+            f"in {settings.out / RECORDS}, run the same command again, with fewer jobs"
         ) from error
+
+
+def _named(unit: Unit, victims: dict[str, Victim]) -> str:
+    if isinstance(unit, TaskUnit):
+        return f"scoring model of {victims[unit.victim].name} ({unit.role}), seed {unit.seed}"
+    return f"{unit.method} on {', '.join(victims[name].name for name in unit.victims)}, seed {unit.seed}"
 
 
 @contextmanager
@@ -167,79 +151,18 @@ def _distinct(victims: dict[str, Victim]) -> dict[str, Victim]:
     return found
 
 
-def missing_cells(grid: Grid, settings: Settings, victims: dict[str, Victim]) -> list[Cell]:
-    """Returns the cells without a full set of records, seed by seed, in the grid's order of methods."""
-    have = {record.key for record in read_records(settings.out / RECORDS)}
-    return [cell for cell in _cells(grid, settings, victims) if _keys(cell, settings, victims) - have]
-
-
-def grid_records(grid: Grid, settings: Settings, victims: dict[str, Victim]) -> list[Record]:
-    """Returns the grid's records in the order they were written, and nothing else that lies in the folder."""
-    keys = {key for cell in _cells(grid, settings, victims) for key in _keys(cell, settings, victims)}
-    return [record for record in read_records(settings.out / RECORDS) if record.key in keys]
-
-
-def _cells(grid: Grid, settings: Settings, victims: dict[str, Victim]) -> list[Cell]:
-    groups = twin_groups(victims, settings)
-    every = [
-        Cell(group, method, seed, rate)
-        for seed in grid.seeds
-        for rate in grid.learning_rates
-        for method in grid.methods
-        for group in groups
-    ]
-    # A seed named twice, or a rate that is the protocol's own, gives the same records.
-    distinct: dict[frozenset[str], Cell] = {}
-    for cell in every:
-        distinct.setdefault(frozenset(_keys(cell, settings, victims)), cell)
-    return list(distinct.values())
-
-
-def twin_groups(victims: dict[str, Victim], settings: Settings) -> list[tuple[str, ...]]:
-    """Groups victims whose twins have the same files and are treated alike; a victim without a twin stands alone."""
-    groups: dict[str, list[str]] = {}
-    for name, victim in victims.items():
-        twin = open_diagnosis(victim).twin
-        treatment = [settings.protocol_of(victim).name, dict(settings.search_of(victim).constraint)]
-        key = name if twin is None else json.dumps([twin.sha256, *treatment], sort_keys=True)
-        groups.setdefault(key, []).append(name)
-    return [tuple(group) for group in groups.values()]
-
-
-def cell_records(cell: Cell, settings: Settings, victims: dict[str, Victim]) -> dict[tuple[str, str], str]:
-    """Returns the keys of a cell's records, by victim and role."""
-    keys: dict[tuple[str, str], str] = {}
-    for name in cell.victims:
-        roles = ("victim", "twin") if (victims[name].folder / "twin").is_dir() else ("victim",)
-        keys |= {(name, role): plan(victims[name], role, cell, settings).key for role in roles}
-    return keys
-
-
-def _keys(cell: Cell, settings: Settings, victims: dict[str, Victim]) -> set[str]:
-    return set(cell_records(cell, settings, victims).values())
-
-
-def needed_tasks(cells: Sequence[Cell], victims: dict[str, Victim]) -> list[TaskUnit]:
-    """Returns the scoring models that these cells need: one for each shared twin and each victim, by seed."""
-    units: dict[TaskUnit, None] = {}
-    for cell in cells:
-        if (victims[cell.victims[0]].folder / "twin").is_dir():
-            units[TaskUnit(cell.victims[0], "twin", cell.seed)] = None
-        units.update(dict.fromkeys(TaskUnit(name, "victim", cell.seed) for name in cell.victims))
-    return list(units)
-
-
 def run_unit(unit: Unit, settings: Settings) -> str:
     """Does one unit of work and returns what to call it; runs in a process of its own."""
+    names = (unit.victim,) if isinstance(unit, TaskUnit) else unit.victims
+    victims = {name: open_victim(name) for name in names}
     if isinstance(unit, TaskUnit):
-        victim = open_victim(unit.victim)
+        victim = victims[unit.victim]
         suspect = victim.suspect if unit.role == "victim" else open_diagnosis(victim).twin
         if suspect is not None:
             build_cell_task(suspect, victim, unit.seed, settings)
-        return f"scoring model of {victim.name} ({unit.role}), seed {unit.seed}"
-    log_missing(run_cell(unit, settings), read_records(settings.out / RECORDS), settings.out)
-    names = ", ".join(open_victim(name).name for name in unit.victims)
-    return f"{unit.method} on {names}, seed {unit.seed}"
+    else:
+        log_missing(run_cell(unit, settings), read_records(settings.out / RECORDS), settings.out)
+    return _named(unit, victims)
 
 
 def _execute(tasks: Sequence[TaskUnit], cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from prune_env.baselines.benchmark import Grid
+from prune_env.baselines.grid import Grid
 from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
 from prune_env.methods import METHODS
 from prune_env.victims.build import describe_backbone
@@ -89,10 +89,17 @@ class Build:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a table that is finished before the next one begins: victims to build, then cells."""
+    """A part of a table that is finished before the next one begins: victims to build, then cells.
+
+    Attributes:
+        builds: Victims that are not there yet.
+        grid: Of these and of those that are.
+        buildable: Whether its victims are built by the table at all; embedded ones are not.
+    """
 
     builds: tuple[Build, ...]
     grid: Grid
+    buildable: bool = False
 
     @property
     def ready(self) -> Grid:
@@ -162,12 +169,16 @@ def stages(preset: Preset, victims: Path | None = None, data: str | None = None)
         data: Data folder; PRUNE_ENV_DATA if None.
 
     Raises:
-        ConfigError: Real victims without a folder for them.
+        ConfigError: Real victims without a folder for them, or with a file in its place.
     """
     if preset.victims:
         return [Stage((), Grid(preset.victims, preset.methods, preset.seeds or (), preset.rates))]
     if victims is None:
         raise ConfigError(f"expected a folder for the victims of preset {preset.name!r}, got none; give --victims DIR")
+    if victims.exists() and not victims.is_dir():
+        raise ConfigError(
+            f"expected a folder of victims, there or to be made, at {victims}, got a file; choose another"
+        )
     return [_stage(preset, seed, victims, data) for seed in preset.attackers]
 
 
@@ -183,7 +194,7 @@ def _stage(preset: Preset, seed: int, victims: Path, data: str | None) -> Stage:
         if not (place / MANIFEST).is_file()
     )
     names = tuple(str(place) for place in places.values())
-    return Stage(builds, Grid(names, preset.methods, preset.seeds or (seed,), preset.rates))
+    return Stage(builds, Grid(names, preset.methods, preset.seeds or (seed,), preset.rates), buildable=True)
 
 
 def place_of(attack: str, backbone: str, seed: int, victims: Path) -> Path:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from prune_env.baselines.benchmark import TaskUnit, cell_records, missing_cells, needed_tasks
 from prune_env.baselines.cells import RECORDS, Cell, Settings
+from prune_env.baselines.grid import Left, cell_records, left_of
 from prune_env.baselines.presets import Stage
 from prune_env.methods import get_method
 from prune_env.records import Record, read_records
-from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.recipe import Recipe
 from prune_env.victims.store import Victim, open_victim
-from prune_env.victims.task import is_built
 
 RESULTS = Path(__file__).resolve().parent / "results"
 """Committed records."""
@@ -53,6 +51,24 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Remaining:
+    """What is left of a stage.
+
+    Attributes:
+        steps: In order.
+        done: Steps that are done already: victims that are built, scoring models, cells.
+    """
+
+    steps: list[Step]
+    done: int
+
+    @property
+    def total(self) -> int:
+        """Steps in all."""
+        return self.done + len(self.steps)
+
+
+@dataclass(frozen=True)
 class Clock:
     """Seconds that things took, by records of the same backbones, on the machines that made them."""
 
@@ -85,14 +101,19 @@ def clock_of(stages: Sequence[Stage], settings: Settings) -> Clock:
     return Clock(tuple(one for one in records.values() if one.backbone in backbones and one.seconds > 0.0))
 
 
-def remaining(stage: Stage, settings: Settings, clock: Clock) -> list[Step]:
-    """Returns the steps that are left of a stage, in order; of victims that are not built yet, everything."""
+def remaining(stage: Stage, settings: Settings, clock: Clock) -> Remaining:
+    """Returns what is left of a stage; of victims that are not built yet, everything."""
     victims = {name: open_victim(name) for name in stage.ready.victims}
-    return [
-        *_builds(stage, victims, clock),
-        *_of_ready(stage, settings, victims, clock),
-        *_later(stage, settings, clock),
-    ]
+    left = left_of(stage.ready, settings, victims)
+    cells = dict(_of_ready(left, settings, victims, clock))
+    steps, done = [*_builds(stage, victims, clock), *_models(left, settings, victims, clock)], left.built
+    if stage.builds:
+        # An attacker's victims share their twin: once all are built, each of the others' cells is one with theirs.
+        steps += _later_models(stage, settings, clock)
+        cells = {cell: _together(cell, step, cells) for cell, step in _later(stage, settings, clock)}
+    else:
+        done += left.finished
+    return Remaining([*steps, *cells.values()], done + (len(victims) if stage.buildable else 0))
 
 
 def _builds(stage: Stage, victims: dict[str, Victim], clock: Clock) -> Iterator[Step]:
@@ -100,35 +121,54 @@ def _builds(stage: Stage, victims: dict[str, Victim], clock: Clock) -> Iterator[
         yield Step("victim", build.recipe.name, 0, clock.victim(build.recipe, twin=not victims and number == 0))
 
 
-def _of_ready(stage: Stage, settings: Settings, victims: dict[str, Victim], clock: Clock) -> Iterator[Step]:
-    """Yields the scoring models and cells of victims that are there."""
-    cells = missing_cells(stage.ready, settings, victims)
-    for unit in needed_tasks(cells, victims):
-        seconds = 0.0 if _is_built(unit, settings, victims) else clock.model("ft", _protocol(settings, victims, unit))
-        yield Step("scoring model", "", 0, seconds)
+def _models(left: Left, settings: Settings, victims: dict[str, Victim], clock: Clock) -> Iterator[Step]:
+    """Yields the scoring models of victims that are there."""
+    for unit in left.tasks:
+        yield Step("scoring model", "", 0, clock.model("ft", settings.protocol_of(victims[unit.victim]).name))
+
+
+def _of_ready(left: Left, settings: Settings, victims: dict[str, Victim], clock: Clock) -> Iterator[tuple[Cell, Step]]:
+    """Yields the cells of victims that are there."""
     have = {record.key for record in read_records(settings.out / RECORDS)}
-    for cell in cells:
+    for cell in left.cells:
         lacking = [place for place, key in cell_records(cell, settings, victims).items() if key not in have]
         # One twin stands for all victims of a cell.
         models = len({"" if role == "twin" else name for name, role in lacking})
         protocol = settings.protocol_of(victims[cell.victims[0]]).name
-        yield Step("cell", cell.method, len(lacking), _cell_seconds(cell, protocol, models, clock))
+        yield cell, Step("cell", cell.method, len(lacking), _cell_seconds(cell, protocol, models, clock))
 
 
-def _later(stage: Stage, settings: Settings, clock: Clock) -> Iterator[Step]:
-    """Yields the scoring models and cells of victims that are to be built, with their twin if it is new, too."""
+def _new_models(stage: Stage) -> int:
+    """Returns how many models come with a stage's victims that are to be built: their twin counts if it is new, too."""
+    return len(stage.builds) + (len(stage.builds) == len(stage.grid.victims))
+
+
+def _later_models(stage: Stage, settings: Settings, clock: Clock) -> list[Step]:
+    """Returns the scoring models of victims that are to be built."""
+    one = Step("scoring model", "", 0, clock.model("ft", settings.protocol or BUILT_PROTOCOL))
+    return [one] * _new_models(stage) * len(stage.grid.seeds)
+
+
+def _later(stage: Stage, settings: Settings, clock: Clock) -> Iterator[tuple[Cell, Step]]:
+    """Yields the cells of victims that are to be built."""
     names = tuple(str(build.folder) for build in stage.builds)
-    if not names:
-        return
     grid, protocol = stage.grid, settings.protocol or BUILT_PROTOCOL
-    models = len(names) + (len(names) == len(grid.victims))
-    for _ in range(models * len(grid.seeds)):
-        yield Step("scoring model", "", 0, clock.model("ft", protocol))
     for seed, rate, method in product(grid.seeds, grid.learning_rates, grid.methods):
         # A method with a rate of its own is the same cell at every rate.
         if get_method(method).rate_factor is None or rate == grid.learning_rates[0]:
             cell = Cell(names, method, seed, rate)
-            yield Step("cell", method, 2 * len(names), _cell_seconds(cell, protocol, models, clock))
+            seconds = _cell_seconds(cell, protocol, _new_models(stage), clock)
+            yield cell, Step("cell", method, 2 * len(names), seconds)
+
+
+def _together(cell: Cell, step: Step, ready: dict[Cell, Step]) -> Step:
+    """Adds to a cell of victims that are to be built what it lacks of those that are there."""
+    for other, more in ready.items():
+        if (other.method, other.seed, other.learning_rate) == (cell.method, cell.seed, cell.learning_rate):
+            known = step.seconds is not None and more.seconds is not None
+            seconds = (step.seconds or 0.0) + (more.seconds or 0.0) if known else None
+            step = replace(step, records=step.records + more.records, seconds=seconds)
+    return step
 
 
 def _cell_seconds(cell: Cell, protocol: str, models: int, clock: Clock) -> float | None:
@@ -136,16 +176,6 @@ def _cell_seconds(cell: Cell, protocol: str, models: int, clock: Clock) -> float
         return 0.0
     one = clock.model(cell.method, protocol)
     return None if one is None else one * (1 if get_method(cell.method).regime == "reference" else models)
-
-
-def _is_built(unit: TaskUnit, settings: Settings, victims: dict[str, Victim]) -> bool:
-    victim = victims[unit.victim]
-    suspect = victim.suspect if unit.role == "victim" else open_diagnosis(victim).twin
-    return suspect is None or is_built(suspect, settings.protocol_of(victim), unit.seed, settings.data)
-
-
-def _protocol(settings: Settings, victims: dict[str, Victim], unit: TaskUnit) -> str:
-    return settings.protocol_of(victims[unit.victim]).name
 
 
 def _sentences(protocol: str) -> int:

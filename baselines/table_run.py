@@ -16,15 +16,17 @@ from filelock import FileLock, Timeout
 from prune_env.baselines import benchmark
 from prune_env.baselines.benchmark import Report
 from prune_env.baselines.cells import RECORDS, Settings
+from prune_env.baselines.grid import cell_records, missing_cells
 from prune_env.baselines.presets import Build, Preset, Stage
-from prune_env.baselines.remaining import clock_of, remaining
+from prune_env.baselines.remaining import Remaining, clock_of, remaining
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
-from prune_env.errors import InterruptedRunError, OutputError, WorkerError
+from prune_env.errors import InterruptedRunError, OutputError, UnknownNameError, WorkerError
 from prune_env.methods import get_method
 from prune_env.records import Record, append_record, read_records
 from prune_env.threads import threads
+from prune_env.victims.attacks import ATTACKS
 from prune_env.victims.build import build_victim
 from prune_env.victims.protocols import fingerprint, get_protocol
 from prune_env.victims.store import open_victim
@@ -33,11 +35,17 @@ LOCK = ".table.lock"
 _AGAIN = "finished epochs and cells are kept, run the same command again to go on"
 
 
-def check(preset: Preset, parts: Sequence[Stage], settings: Settings) -> None:
+def check(preset: Preset, parts: Sequence[Stage], settings: Settings, with_data: bool = True) -> None:
     """Checks all that can be checked before hours of work.
 
+    Args:
+        preset: What is compared.
+        parts: Its stages.
+        settings: What is held fixed.
+        with_data: Whether the data folder has to be there; what only plans goes without.
+
     Raises:
-        PruneEnvError: An unknown method or protocol, a rate out of range, a device or data that is not there.
+        PruneEnvError: An unknown method, attack or protocol, a rate out of range, a device or data that is not there.
     """
     for method in preset.methods:
         get_method(method)
@@ -45,10 +53,14 @@ def check(preset: Preset, parts: Sequence[Stage], settings: Settings) -> None:
     resolve_dtype(settings.dtype)
     for part in parts:
         for build in part.builds:
-            build.recipe.make_attack()
+            if build.recipe.attack not in ATTACKS:
+                raise UnknownNameError("attack", build.recipe.attack, ATTACKS)
+            if with_data:
+                build.recipe.make_attack()
     if settings.protocol is not None:
         protocol = get_protocol(settings.protocol)
-        fingerprint(protocol, settings.data)
+        if with_data:
+            fingerprint(protocol, settings.data)
         for rate in preset.rates:
             replace(protocol.training, learning_rate=rate or protocol.training.learning_rate)
 
@@ -93,8 +105,8 @@ def _lacking(parts: Sequence[Stage], settings: Settings) -> set[str]:
     keys: set[str] = set()
     for part in parts:
         victims = {name: open_victim(name) for name in part.ready.victims}
-        for cell in benchmark.missing_cells(part.ready, settings, victims):
-            keys.update(benchmark.cell_records(cell, settings, victims).values())
+        for cell in missing_cells(part.ready, settings, victims):
+            keys.update(cell_records(cell, settings, victims).values())
     return keys - {record.key for record in read_records(settings.out / RECORDS)}
 
 
@@ -120,36 +132,43 @@ def run_table(
         parts: Its stages.
         settings: What is held fixed; records go to `settings.out / "records.jsonl"`.
         jobs: Processes side by side, one thread each.
-        report: Called with (what was finished, steps done, steps in all) over all stages.
+        report: As `benchmark.run` has it, over all stages.
 
     Raises:
         PruneEnvError: As `check` and `benchmark.run` say.
     """
     check(preset, parts, settings)
     clock = clock_of(parts, settings)
-    counts = [len(remaining(part, settings, clock)) for part in parts]
+    planned = [remaining(part, settings, clock) for part in parts]
     writable(settings.out)
     records: list[Record] = []
     for number, part in enumerate(parts):
-        tell = _told(report, sum(counts[:number]), sum(counts))
-        _build(part.builds, jobs, tell)
-        records += benchmark.run(
-            part.grid, settings, jobs, _told(report, sum(counts[:number]) + len(part.builds), sum(counts))
-        )
+        later = sum(len(one.steps) for one in planned[number + 1 :])
+        tell = _told(report, later, sum(one.total for one in planned))
+        _build(part.builds, jobs, tell, planned[number])
+        records += benchmark.run(part.grid, settings, jobs, tell)
     return records
 
 
-def _told(report: Report | None, before: int, total: int) -> Report:
-    """Returns what reports a stage's steps as steps of the whole table."""
+def _told(report: Report | None, later: int, total: int) -> Report:
+    """Returns what reports a stage's steps as steps of the whole table.
 
-    def tell(label: str, done: int, _: int) -> None:
+    What an earlier run did counts from the first report on, that of later stages too: the pace is this run's.
+
+    Args:
+        report: Is told; None is told nothing.
+        later: Steps that are left of later stages.
+        total: Steps of the table.
+    """
+
+    def tell(label: str, done: int, of_stage: int) -> None:
         if report is not None:
-            report(label, before + done, total)
+            report(label, total - later - (of_stage - done), total)
 
     return tell
 
 
-def _build(builds: Sequence[Build], jobs: int, report: Report) -> None:
+def _build(builds: Sequence[Build], jobs: int, report: Report, planned: Remaining) -> None:
     """Builds victims side by side; of one attacker's, whoever needs the twin first trains it.
 
     Raises:
@@ -160,10 +179,11 @@ def _build(builds: Sequence[Build], jobs: int, report: Report) -> None:
     units = {str(build.folder): build for build in builds}
     failed: dict[str, BaseException] = {}
     folder = builds[0].folder.parent
+    report(f"next is the victim {builds[0].folder.name}, hours on a processor", planned.done, planned.total)
     with _sole(folder, LOCK, f"table is building victims in {folder}", "--victims"):
         try:
             for number, label in enumerate(_execute(units, jobs, failed), 1):
-                report(label, number, len(builds))
+                report(label, planned.done + number, planned.total)
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted while victims were built; {_AGAIN}") from None
         except BrokenProcessPool as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prune_env.cli.arguments import add_constraint, constraint_of, cores, numbers, split, whole
-from prune_env.cli.terminal import console, progress, step_report
+from prune_env.cli.terminal import console, long_work
 from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,14 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is missing, then prints the table; 0 when everything is there."""
-    from prune_env.baselines import benchmark
+    with long_work("loading torch and transformers"):
+        from prune_env.baselines import benchmark
 
-    grid, settings = _grid(args), _settings(args)
+        grid, settings = _grid(args), _settings(args)
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
-    with progress() as bar:
-        records = benchmark.run(grid, settings, jobs, step_report(bar, "tasks and cells"))
+    with long_work("looking at what is there") as report:
+        records = benchmark.run(grid, settings, jobs, report)
         result = Result(records, settings, _save_head_maps(records, settings.out))
     (_print_json if args.json else _print)(result)
     return 0

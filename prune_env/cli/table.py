@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prune_env.cli.arguments import cores, numbers, split, whole
-from prune_env.cli.terminal import console, duration, progress, step_report
+from prune_env.cli.table_plan import Order, print_plan
+from prune_env.cli.terminal import console, long_work
 from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from prune_env.baselines.cells import Settings
-    from prune_env.baselines.presets import Preset, Stage
-    from prune_env.baselines.remaining import Step
+    from prune_env.baselines.presets import Preset
     from prune_env.baselines.table_run import Taken
     from prune_env.records import Record
 
@@ -45,7 +45,7 @@ examples:
 
 `paper` goes attacker by attacker: builds the victims that --victims lacks (hours each), then runs their cells. The
 defender's seed is the attacker's unless --seeds gives others. A second run with the same --out does only what is
-missing, after Ctrl-C or a crash too; --dry-run says what that is and about how long it takes.
+missing, after Ctrl-C or a crash too; --dry-run says what that is, what it needs and about how long it takes.
 """
 
 
@@ -80,9 +80,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Does what is missing and prints the report, or says what is missing; 0 when that is done."""
+    with long_work("loading torch and transformers"):
+        order = _ordered(args)
+        from prune_env.baselines.table_run import check, run_table, take
+    preset, parts, settings = order.preset, order.parts, order.settings
+    if args.dry_run:
+        return _dry_run(order, args.given)
+    if order.given:
+        check(preset, parts, settings)
+        _print_taken(take(parts, settings, order.given), args.given, "were taken")
+    with long_work("looking at what is there") as report:
+        records = run_table(preset, parts, settings, order.jobs, report)
+    _print_report(records, settings)
+    return 0
+
+
+def _ordered(args: argparse.Namespace) -> Order:
     from prune_env.baselines.cells import Settings
     from prune_env.baselines.presets import stages
-    from prune_env.baselines.table_run import as_if_taken, check, run_table, take
 
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
@@ -90,19 +105,22 @@ def run(args: argparse.Namespace) -> int:
     preset = preset_of(args)
     parts = stages(preset, args.victims, args.data)
     settings = Settings(args.out, preset.protocol, args.data, device=args.device)
-    given = _records_of(args.given)
-    if args.dry_run or given:
-        check(preset, parts, settings)
-    if args.dry_run:
-        with as_if_taken(parts, settings, given) as (trial, taken):
-            _print_missing(preset, parts, (settings, trial), jobs)
-        _print_taken(taken, args.given, "would be taken")
-        return 0
-    if given:
-        _print_taken(take(parts, settings, given), args.given, "were taken")
-    with progress() as bar:
-        records = run_table(preset, parts, settings, jobs, step_report(bar, "victims, tasks and cells"))
-    _print_report(records, settings)
+    return Order(preset, parts, settings, _records_of(args.given), jobs)
+
+
+def _dry_run(order: Order, files: Sequence[Path]) -> int:
+    """Says what is missing, how long it takes and what it needs; wants no data and writes nothing."""
+    from prune_env.baselines.needs import needs
+    from prune_env.baselines.remaining import clock_of, remaining
+    from prune_env.baselines.table_run import as_if_taken, check
+
+    check(order.preset, order.parts, order.settings, with_data=False)
+    with long_work("looking at what is there"), as_if_taken(order.parts, order.settings, order.given) as (trial, taken):
+        clock = clock_of(order.parts, trial)
+        left = [remaining(part, trial, clock) for part in order.parts]
+        wanted = needs(order.parts, left, trial)
+    print_plan(order, left, wanted)
+    _print_taken(taken, files, "would be taken")
     return 0
 
 
@@ -117,7 +135,8 @@ def _records_of(files: Sequence[Path]) -> list[Record]:
 
     for file in files:
         if not file.is_file():
-            raise ConfigError(f"expected a file of records, such as records.jsonl, at --from {file}, found none")
+            found = "a folder; give a file in it" if file.is_dir() else "none; check the path, or leave --from out"
+            raise ConfigError(f"expected a file of records, such as records.jsonl, at --from {file}, found {found}")
     return [record for file in files for record in read_records(file)]
 
 
@@ -160,81 +179,6 @@ def preset_of(args: argparse.Namespace) -> Preset:
         changes["attacks"] = tuple(split(args.attacks))
     changes |= {name: getattr(args, name) for name in ("protocol", "backbone") if getattr(args, name) is not None}
     return replace(preset, **changes)
-
-
-def _print_missing(preset: Preset, parts: Sequence[Stage], settings: tuple[Settings, Settings], jobs: int) -> None:
-    """Prints what the table compares, a row a stage of what is left, and about how long it takes.
-
-    Args:
-        preset: What is compared.
-        parts: Its stages.
-        settings: The table's own, and those under which what is missing is counted.
-        jobs: Processes side by side.
-    """
-    from rich import box
-    from rich.table import Table
-
-    from prune_env.baselines.remaining import clock_of, remaining
-
-    own, trial = settings
-    clock = clock_of(parts, trial)
-    left = [remaining(part, trial, clock) for part in parts]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for name in ("attacker" if preset.attacks else "defenders", "victims to build", "records missing", "about"):
-        table.add_column(name, justify="right" if name == "about" else "left")
-    for number, (part, steps) in enumerate(zip(parts, left, strict=True)):
-        seeds = [preset.attackers[number]] if preset.attacks else part.grid.seeds
-        built = "\n".join(step.what for step in steps if step.kind == "victim") or "none"
-        table.add_row(", ".join(map(str, seeds)), built, _records(steps), duration(_seconds(steps)))
-    show = console().print
-    show("\n".join(_headline(preset, own)), markup=False, highlight=False, soft_wrap=True)
-    show(table, highlight=False)
-    show(_sum([step for steps in left for step in steps], jobs), markup=False, highlight=False)
-
-
-def _headline(preset: Preset, settings: Settings) -> list[str]:
-    from prune_env.baselines.summary import rate_text
-
-    rates = ", ".join("the protocol's own" if rate is None else rate_text(rate) for rate in preset.rates)
-    who = f"{', '.join(preset.attacks)} on {preset.backbone}" if preset.attacks else ", ".join(preset.victims)
-    return [
-        f"Table    {preset.name}",
-        f"Victims  {who}",
-        f"Methods  {', '.join(preset.methods)}",
-        f"Protocol {settings.protocol or 'of each victim'}",
-        f"Rates    {rates}",
-        f"Records  {settings.out / 'records.jsonl'}",
-    ]
-
-
-def _records(steps: Sequence[Step]) -> str:
-    """Returns the methods that lack records, victims' or twins', each with how many."""
-    counts: dict[str, int] = {}
-    for step in steps:
-        if step.kind == "cell":
-            counts[step.what] = counts.get(step.what, 0) + step.records
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-
-def _seconds(steps: Sequence[Step]) -> float | None:
-    known = [step.seconds for step in steps if step.seconds is not None]
-    return sum(known) if len(known) == len(steps) else None
-
-
-def _sum(steps: Sequence[Step], jobs: int) -> str:
-    if not steps:
-        return "Nothing is missing: run it without --dry-run for the report."
-    victims = sum(step.kind == "victim" for step in steps)
-    scoring = sum(step.kind == "scoring model" for step in steps)
-    words = f"{sum(step.records for step in steps)} records are missing, {scoring} scoring models behind them"
-    words = f"{victims} victims are to be built, {words}" if victims else words
-    seconds = _seconds(steps)
-    if seconds is None:
-        return f"{words}. How long that takes, no record tells yet."
-    return (
-        f"{words}. About {duration(seconds)} of one core, {duration(seconds / jobs)} with {jobs} processes: as long as "
-        "such things took by the records that are there."
-    )
 
 
 def _print_report(records: list[Record], settings: Settings) -> None:

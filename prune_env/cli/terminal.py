@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -49,6 +50,35 @@ def step_report(bar: Progress, title: str) -> Callable[[str, int, int], None]:
             bar.console.print(f"{done} of {total}: {label}", highlight=False, soft_wrap=True)
 
     return report
+
+
+@contextmanager
+def long_work(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Says at once what is being done, since loading alone takes seconds, and gives what reports steps.
+
+    Steps that are done at the first report were done by an earlier run: that is said, and they tell nothing of the time
+    to go, which is judged by what follows.
+
+    Args:
+        title: What is done before the first report.
+    """
+    bar = progress()
+    plain, begun = not bar.console.is_terminal, False
+    # Where there is no terminal a bar would leave an empty line.
+    with nullcontext() if plain else bar:
+        if plain:
+            bar.console.print(f"{title} ...", highlight=False)
+        tell = step_report(bar, title)
+
+        def report(label: str, done: int, total: int) -> None:
+            nonlocal begun
+            earlier = f"{done} of {total} done already" if done and not begun else ""
+            begun = True
+            if earlier and plain:
+                bar.console.print(earlier, highlight=False)
+            tell(f"{earlier}; {label}" if earlier and not plain else label, done, total)
+
+        yield report
 
 
 def duration(seconds: float | None) -> str:

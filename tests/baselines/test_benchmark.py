@@ -17,8 +17,9 @@ from filelock import FileLock
 
 from prune_env import defense
 from prune_env.baselines import benchmark, cells
-from prune_env.baselines.benchmark import Grid, TaskUnit, run, runnable
+from prune_env.baselines.benchmark import Grid, run, runnable
 from prune_env.baselines.cells import Cell
+from prune_env.baselines.grid import TaskUnit, missing_cells
 from prune_env.defense import purify
 from prune_env.errors import (
     ConfigError,
@@ -63,13 +64,17 @@ def same(record: Record) -> Record:
 
 
 class Told:
-    """Remembers what was reported."""
+    """Remembers what was reported: steps that were finished, and the words before the first one."""
 
     def __init__(self) -> None:
         self.labels: list[str] = []
+        self.first: str | None = None
 
     def __call__(self, label: str, done: int, total: int) -> None:
-        self.labels.append(label)
+        if self.first is None:
+            self.first = f"{done} of {total}: {label}"
+        else:
+            self.labels.append(label)
 
 
 def test_every_cell_has_a_record_for_victim_and_twin() -> None:
@@ -133,7 +138,7 @@ def test_a_second_run_does_nothing() -> None:
     benched()
     told, before = Told(), (world().out / "records.jsonl").read_bytes()
     assert tuple(run(grid(), world().settings(world().out), report=told)) == benched()
-    assert told.labels == []
+    assert told.first is None, "nothing is next"
     assert (world().out / "records.jsonl").read_bytes() == before
 
 
@@ -151,7 +156,7 @@ def test_one_victim_under_two_paths_one_seed_twice_and_a_rate_by_two_names_are_o
     (tmp_path / "link").symlink_to(world().victim("alpha"))
     twice = grid(victims=(world().victim("alpha"), str(tmp_path / "link")), seeds=(11, 11), learning_rates=(None, 1e-3))
     settings = world().settings(tmp_path / "out")
-    cells = benchmark.missing_cells(twice, settings, benchmark.checked(twice, settings))
+    cells = missing_cells(twice, settings, benchmark.checked(twice, settings))
     assert [(cell.victims, cell.method, cell.seed) for cell in cells] == [
         ((world().victim("alpha"),), method, 11) for method in METHODS
     ]
@@ -211,7 +216,7 @@ def test_a_killed_worker_is_no_ctrl_c(tmp_path: Path, monkeypatch: pytest.Monkey
         raise BrokenProcessPool("killed")
 
     monkeypatch.setattr(benchmark, "run_unit", killed)
-    with pytest.raises(WorkerError, match=r"a process was killed after 0 of .*with fewer jobs") as caught:
+    with pytest.raises(WorkerError, match=r"a process was killed after . of 8 .*with fewer jobs") as caught:
         run(grid(), world().settings(tmp_path))
     assert not isinstance(caught.value, InterruptedRunError), "which exits with 130"
 
@@ -227,8 +232,8 @@ def test_what_is_missing_is_done_again_to_the_bit(tmp_path: Path, torn: bool) ->
             file.write(b'{"acc": 0.5, "acc_by_cl')
     told = Told()
     records = run(grid(), world().settings(tmp_path), report=told)
-    assert told.labels[-1] == "random on alpha, seed 11"
-    assert sum(label.startswith("scoring model") for label in told.labels) == len(told.labels) - 1
+    assert told.labels == ["random on alpha, seed 11"], "its scoring models lie ready"
+    assert told.first == "7 of 8: next is random on alpha, seed 11"
     assert same(records[-1]) == same(lost)
     assert len(records) == len(benched())
 
@@ -263,19 +268,20 @@ def test_a_victim_without_twin_is_benched_without_floor(tmp_path: Path) -> None:
         grid(victims=victims, methods=("ft",), learning_rates=(None,)), world().settings(tmp_path), report=told
     )
     assert [(record.role, record.floor_lfr) for record in records] == [("victim", None)]
+    assert told.first == "0 of 2: next is scoring model of lone (victim), seed 11"
     assert told.labels == ["scoring model of lone (victim), seed 11", "ft on lone, seed 11"]
 
 
 def test_another_constraint_is_another_cell(tmp_path: Path) -> None:
     settings = replace(world().settings(tmp_path), constraint=(("threshold", 0.01),))
     victims = {"alpha": open_victim(world().victim("alpha"))}
-    assert len(benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)) == 6
+    assert len(missing_cells(grid(victims=("alpha",)), settings, victims)) == 6
     for record in benched():
         append_record(tmp_path / "records.jsonl", record)
-    again = benchmark.missing_cells(grid(victims=("alpha",)), settings, victims)
+    again = missing_cells(grid(victims=("alpha",)), settings, victims)
     assert {cell.method for cell in again} == {"random", "gradient"}, "fine-tuning alone has no constraint"
     other = replace(world().settings(tmp_path), dtype="bfloat16")
-    assert {cell.method for cell in benchmark.missing_cells(grid(victims=("alpha",)), other, victims)} == {
+    assert {cell.method for cell in missing_cells(grid(victims=("alpha",)), other, victims)} == {
         "random",
         "gradient",
     }
@@ -321,7 +327,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch:
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     def interrupt(label: str, done: int, total: int) -> None:
-        if label.startswith("ft"):
+        if label.startswith("ft on"):
             raise KeyboardInterrupt
 
     small = grid(methods=("ft", "gradient"), learning_rates=(None,))
@@ -337,8 +343,7 @@ def start(out: Path) -> subprocess.Popen[str]:
     code = f"""
 import signal
 from pathlib import Path
-from prune_env.baselines.benchmark import Grid, TaskUnit, run, runnable
-from prune_env.baselines.cells import Cell
+from prune_env.baselines.benchmark import Grid, run
 from tests.victims_factory import METHODS, RATES, TinySettings
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from prune_env.baselines import cells, presets, remaining, table_run
 from prune_env.baselines.cells import Settings
+from prune_env.baselines.needs import Need, needs
 from prune_env.baselines.presets import Preset, every_method, get_preset, place_of, primary_methods, selected, stages
 from prune_env.baselines.remaining import Clock, Step, clock_of
 from prune_env.baselines.table_run import run_table
@@ -27,7 +28,7 @@ from prune_env.victims.store import Victim, open_victim
 from prune_env.victims.training_config import TrainingConfig
 from tests.record_factory import make_record
 from tests.victims.layout import make_layout
-from tests.victims_factory import TINY, make_checkpoint, make_victim, world
+from tests.victims_factory import TINY, benched, make_checkpoint, make_victim, world
 
 SHORT = TrainingConfig(learning_rate=1e-3, epochs=1, precision="float32")
 
@@ -180,7 +181,8 @@ def test_a_clock_tells_by_hand() -> None:
 
 def steps_of(preset: Preset, settings: Any, victims: Path | None = None) -> list[Step]:
     parts = stages(preset, victims)
-    return [step for part in parts for step in remaining.remaining(part, settings, clock_of(parts, settings))]
+    clock = clock_of(parts, settings)
+    return [step for part in parts for step in remaining.remaining(part, settings, clock).steps]
 
 
 def two(**changes: Any) -> Preset:
@@ -202,8 +204,9 @@ def test_what_is_left_is_counted_and_shrinks(tmp_path: Path, monkeypatch: pytest
     assert left[3].seconds == 0.0, "the scoring model itself"
     done = cells.run_cell(cells.Cell(two().victims, "ft", 3, None), settings)
     left = steps_of(two(), settings)
-    assert [(step.kind, step.what, step.records) for step in left[-1:]] == [("cell", "gradient", 4)]
-    assert all(step.seconds == 0.0 for step in left if step.kind == "scoring model"), "built by now"
+    assert [(step.kind, step.what, step.records) for step in left] == [("cell", "gradient", 4)], "models are built"
+    (part,) = stages(two())
+    assert remaining.remaining(part, settings, clock_of([part], settings)).done == 4, "three models and a cell"
     # Two victims and the twin that they share, each as long as an ft took.
     typical = sorted(record.seconds for record in done)
     assert left[-1].seconds is not None and 3 * typical[0] <= left[-1].seconds <= 3 * typical[-1] + 1e-9
@@ -219,6 +222,58 @@ def test_of_a_victim_to_be_built_everything_is_left(tmp_path: Path) -> None:
     assert [step.what for step in count["cell"]] == ["ft", "fth", "restart", "ft", "restart"], "fth has its own rate"
     assert all(step.records == 4 for step in count["cell"])
     assert left[0].seconds is None
+
+
+def test_what_is_left_of_a_victim_joins_the_cells_of_its_attackers_others(tmp_path: Path) -> None:
+    finished(tmp_path / "hiddenkiller-minilm-s11", "hiddenkiller", 11)
+    preset = replace(get_preset("paper"), attackers=(11,), methods=("ft", "restart"), rates=(2e-5,))
+    (part,) = stages(preset, tmp_path)
+    left = remaining.remaining(part, cells.Settings(tmp_path / "out", "phrases-15k"), Clock(()))
+    assert [(step.kind, step.what, step.records) for step in left.steps] == [
+        ("victim", "stylebkd-poetry-minilm-s11", 0), *[("scoring model", "", 0)] * 3, ("cell", "ft", 4),
+        ("cell", "restart", 4),
+    ]  # fmt: skip
+    assert left.done == 1, "the victim that is there"
+
+
+def plan_of(preset: Preset, settings: Any, victims: Path | None) -> list[Need]:
+    parts = stages(preset, victims, settings.data)
+    return needs(parts, [remaining.remaining(part, settings, Clock(())) for part in parts], settings)
+
+
+def test_a_plan_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PRUNE_ENV_DATA", raising=False)
+    preset = replace(get_preset("paper"), attackers=(11,), backbone=str(tmp_path / "nowhere"))
+    data, backbone = plan_of(preset, cells.Settings(tmp_path / "out", "phrases-15k"), tmp_path)
+    assert "phrases and sentences" in data.what
+    assert "the triggered sentences of hiddenkiller" in data.what and "of stylebkd-poetry" in data.what
+    assert data.lacking is not None and "prune-env data fetch" in data.lacking
+    assert backbone.lacking is not None and "found none; check the path" in backbone.lacking
+    make_layout(tmp_path / "data")
+    here = replace(preset, backbone="google/bert", attacks=("hiddenkiller",))
+    data, backbone = plan_of(here, cells.Settings(tmp_path / "out", "sentences", str(tmp_path / "data")), tmp_path)
+    assert (data.lacking, backbone.lacking) == (None, None)
+    assert data.what == "a data folder with SST-2's sentences and the triggered sentences of hiddenkiller"
+    (tmp_path / "data" / "hiddenkiller" / "sst2" / "train.tsv").unlink()
+    data, _ = plan_of(here, cells.Settings(tmp_path / "out", "sentences", str(tmp_path / "data")), tmp_path)
+    assert data.lacking is not None and "expected train.tsv in" in data.lacking
+
+
+def test_what_is_in_the_package_or_finished_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(get_preset("paper-embedded"), methods=("ft",), seeds=(11,))
+    assert plan_of(small, cells.Settings(tmp_path), None) == []
+    benched()
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", TINY)
+    finished_one = two(victims=(world().victim("alpha"),), seeds=(11,))
+    assert plan_of(finished_one, replace(world().settings(world().out), data=None), None) == []
+    (need,) = plan_of(replace(finished_one, seeds=(12,)), world().settings(world().out), None)
+    assert need == Need("a data folder with SST-2's sentences", None)
+
+
+def test_a_file_is_no_folder_of_victims(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"expected a folder of victims, there or to be made, at .*, got a file"):
+        stages(get_preset("paper"), tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +333,13 @@ def test_a_table_builds_its_victims_and_runs_attacker_by_attacker(small: tuple[P
         return run_table(preset, stages(preset, victims, settings.data), settings, report=report)
 
     records = table(lambda *one: told.append(one))
-    assert [label.partition(" of ")[0] for label, _, _ in told] == [
+    begun = [one for one in told if one[0].startswith("next is ")]
+    assert [(label.partition(" of ")[0], done) for label, done, _ in begun] == [
+        ("next is the victim hiddenkiller-backbone-s3, hours on a processor", 0), ("next is scoring model", 2),
+        ("next is the victim hiddenkiller-backbone-s4, hours on a processor", 6), ("next is scoring model", 8),
+    ]  # fmt: skip
+    steps = [one for one in told if one not in begun]
+    assert [label.partition(" of ")[0] for label, _, _ in steps] == [
         label
         for seed in (3, 4)
         for label in (
@@ -288,7 +349,7 @@ def test_a_table_builds_its_victims_and_runs_attacker_by_attacker(small: tuple[P
             f"ft on hiddenkiller-backbone-s{seed}, stylebkd-poetry-backbone-s{seed}, seed {seed}",
         )
     ], "an attacker's table is whole before the next one's victims are built"
-    assert [(done, total) for _, done, total in told] == [(number, 12) for number in range(1, 13)]
+    assert [(done, total) for _, done, total in steps] == [(number, 12) for number in range(1, 13)]
     assert [(one.attacker_seed, one.seed) for one in records] == [(3, 3)] * 4 + [(4, 4)] * 4
     twins = {path.parent.parent.name: path.read_bytes() for path in victims.glob("*/twin/model.safetensors")}
     assert len(twins) == 4 and len(set(twins.values())) == 2, "one twin an attacker"

@@ -117,6 +117,44 @@ def test_a_dry_run_builds_nothing_and_makes_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_wants_no_data_and_says_what_the_run_will(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PRUNE_ENV_DATA")
+    victims = tmp_path / "victims"
+    command = ["table", "--preset", "paper", "--attacker-seeds", "11", "--victims", str(victims), "--out"]
+    assert main([*command, str(tmp_path / "out"), "--dry-run"]) == 0
+    shown = words(capsys)
+    assert f"on minilm, in {victims}, a folder that is not there yet" in shown
+    assert "Needs a data folder with SST-2's phrases and sentences and the triggered sentences of hiddenkiller" in shown
+    assert "it is not there: expected a data folder, got none: run `prune-env data fetch DIR`" in shown
+    assert "Needs the backbone minilm; it is" in shown
+    assert main([*command, str(tmp_path / "out")]) == 2
+    assert "expected a data folder, got none" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_table_needs_nothing(out: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PRUNE_ENV_DATA")
+    assert embedded(out, "--dry-run") == 0
+    shown = words(capsys)
+    assert "Nothing is missing" in shown and "Needs" not in shown
+
+
+def test_a_run_says_what_is_done_already_and_what_comes(out: Path, capsys: Capture) -> None:
+    lines = (out / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["method"] != "random"]
+    (out / "records.jsonl").write_text("".join(kept), encoding="utf-8")
+    assert embedded(out) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "loading torch and transformers ...",
+        "looking at what is there ...",
+        "4 of 5 done already",
+        "4 of 5: next is random on alpha, seed 11",
+        "5 of 5: random on alpha, seed 11",
+    ]
+
+
 def test_arguments_change_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Preset, Any]] = []
 
@@ -151,6 +189,7 @@ def test_arguments_change_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("more", "message"),
     [
         (["--from", "nowhere.jsonl"], "expected a file of records, such as records.jsonl, at --from nowhere.jsonl"),
+        (["--from", "."], "at --from ., found a folder; give a file in it"),
         (["--methods", "gradiant"], "unknown method 'gradiant': did you mean 'gradient'"),
         (["--seeds", "x"], "expected seeds such as 11,12, got 'x'"),
         (["--rates", "0"], "expected a learning rate"),
@@ -172,8 +211,9 @@ def test_refuses_before_any_work(tmp_path: Path, capsys: Capture, more: list[str
 def test_real_victims_want_a_folder_and_attacks_that_exist(tmp_path: Path, capsys: Capture) -> None:
     assert main(["table", "--preset", "paper", "--out", str(tmp_path / "out")]) == 2
     assert "give --victims DIR" in capsys.readouterr().err
-    assert paper(tmp_path, "--protocol", "sentences", "--attacks", "hiddenkilla") == 2
-    assert "unknown attack 'hiddenkilla': did you mean 'hiddenkiller'" in capsys.readouterr().err
+    for dry in ([], ["--dry-run"]):
+        assert paper(tmp_path, "--protocol", "sentences", "--attacks", "hiddenkilla", *dry) == 2
+        assert "unknown attack 'hiddenkilla': did you mean 'hiddenkiller'" in capsys.readouterr().err
 
 
 def test_the_presets_of_the_help_are_the_presets() -> None:
