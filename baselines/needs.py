@@ -57,7 +57,8 @@ def _protocols(part: Stage, settings: Settings) -> Iterator[Protocol]:
 def _data(protocols: Sequence[Protocol], builds: Sequence[Build], settings: Settings) -> Need:
     kinds = dict.fromkeys([*(one.source for one in protocols), *(["sentences"] if builds else [])])
     attacks = dict.fromkeys(build.recipe.attack for build in builds if build.recipe.attack in READ_DATA)
-    parts = [f"SST-2's {' and '.join(kinds)}", *(f"the triggered sentences of {attack}" for attack in attacks)]
+    parts = [f"SST-2's {' and '.join(kinds)}"]
+    parts += [f"the triggered sentences of {' and '.join(attacks)}"] if attacks else []
     lacking = None
     try:
         for protocol in [*protocols, *([get_protocol("sentences")] if builds else [])]:
@@ -66,7 +67,7 @@ def _data(protocols: Sequence[Protocol], builds: Sequence[Build], settings: Sett
             _check_files(build)
     except DataError as error:
         lacking = str(error)
-    return Need(f"a data folder with {' and '.join(parts)}", lacking)
+    return Need(f"a data folder with {', and '.join(parts)}", lacking)
 
 
 def _check_files(build: Build) -> None:

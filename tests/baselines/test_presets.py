@@ -246,14 +246,14 @@ def test_a_plan_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     preset = replace(get_preset("paper"), attackers=(11,), backbone=str(tmp_path / "nowhere"))
     data, backbone = plan_of(preset, cells.Settings(tmp_path / "out", "phrases-15k"), tmp_path)
     assert "phrases and sentences" in data.what
-    assert "the triggered sentences of hiddenkiller" in data.what and "of stylebkd-poetry" in data.what
+    assert "the triggered sentences of hiddenkiller and stylebkd-poetry" in data.what
     assert data.lacking is not None and "prune-env data fetch" in data.lacking
     assert backbone.lacking is not None and "found none; check the path" in backbone.lacking
     make_layout(tmp_path / "data")
     here = replace(preset, backbone="google/bert", attacks=("hiddenkiller",))
     data, backbone = plan_of(here, cells.Settings(tmp_path / "out", "sentences", str(tmp_path / "data")), tmp_path)
     assert (data.lacking, backbone.lacking) == (None, None)
-    assert data.what == "a data folder with SST-2's sentences and the triggered sentences of hiddenkiller"
+    assert data.what == "a data folder with SST-2's sentences, and the triggered sentences of hiddenkiller"
     (tmp_path / "data" / "hiddenkiller" / "sst2" / "train.tsv").unlink()
     data, _ = plan_of(here, cells.Settings(tmp_path / "out", "sentences", str(tmp_path / "data")), tmp_path)
     assert data.lacking is not None and "expected train.tsv in" in data.lacking
