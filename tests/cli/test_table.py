@@ -126,7 +126,7 @@ def test_a_dry_run_wants_no_data_and_says_what_the_run_will(
     assert main([*command, str(tmp_path / "out"), "--dry-run"]) == 0
     shown = words(capsys)
     assert f"on minilm, in {victims}, a folder that is not there yet" in shown
-    assert "Needs a data folder with SST-2's phrases and sentences, and the triggered sentences of hiddenkiller" in shown
+    assert "a data folder with SST-2's phrases and sentences, and the triggered sentences of hiddenkiller" in shown
     assert "it is not there: expected a data folder, got none: run `prune-env data fetch DIR`" in shown
     assert "Needs the backbone minilm; it is" in shown
     assert main([*command, str(tmp_path / "out")]) == 2
