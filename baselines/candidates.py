@@ -204,6 +204,7 @@ def _candidate(name: str, summary: str, recovery: Recovery | None = None, episod
         RANDOM_THIRD,
         name=f"candidate-{name}",
         summary=f"{summary} (candidate)",
+        kind="own",
         recovery=recovery,
         rate_factor=WARM,
         episodes=episodes,
@@ -238,12 +239,12 @@ NEW_HEADS = _candidate("reinit", "two random thirds get new weights, at a warm r
 EPOCHS = _candidate("epochs", "a random third at a warm rate, twice the epochs", Longer())
 HOT = replace(_candidate("hot", "a random third at ten times the rate"), rate_factor=2 * WARM)
 FT_HOT = Method(
-    "candidate-ft-hot", "plain fine-tuning at ten times the rate (candidate)", rate_factor=2 * WARM, kind="control"
+    "candidate-ft-hot", "plain fine-tuning at ten times the rate (candidate)", rate_factor=2 * WARM, kind="own"
 )
 SHARPNESS = Method(
     "candidate-sharpness",
     "every head kept, sharpness-aware at a warm rate (candidate)",
-    kind="control",
+    kind="own",
     recovery=SharpnessAware(),
     rate_factor=WARM,
 )
@@ -255,6 +256,7 @@ RECOVERED = Method(
     metrics=("gradient",),
     environment={"on_violation": "backtrack"},
     constraint={"max_accuracy_drop": 0.02},
+    kind="own",
     recover_on=1600,
     rate_factor=WARM,
 )

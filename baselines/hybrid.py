@@ -30,7 +30,7 @@ HYBRID = replace(
     RANDOM_THIRD,
     name="hybrid",
     summary="three random thirds of the heads at a warm rate, which vote (the project's own)",
-    kind="strategy",
+    kind="own",
     recovery=Members(),
     rate_factor=5.0,
     episodes=3,

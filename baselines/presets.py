@@ -14,14 +14,11 @@ from pathlib import Path
 
 from prune_env.baselines.grid import Grid
 from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
-from prune_env.methods import METHODS
+from prune_env.methods import CANDIDATES, METHODS
 from prune_env.victims.build import describe_backbone
 from prune_env.victims.checkpoint_folder import resolve_backbone
 from prune_env.victims.manifest import MANIFEST, Manifest
 from prune_env.victims.recipe import Recipe
-
-UNFINISHED = "candidate-"
-"""What names of methods under development begin with; no table takes them by itself."""
 
 EMBEDDED_ONLY = "as-released-"
 """What names of methods begin with that are meant for embedded victims: real ones have them by name alone."""
@@ -114,8 +111,8 @@ def every_method(embedded: bool = True) -> tuple[str, ...]:
     Args:
         embedded: Whether victims are embedded; others go without the methods that are meant for those.
     """
-    left_out = (UNFINISHED,) if embedded else (UNFINISHED, EMBEDDED_ONLY)
-    return tuple(name for name in METHODS if not name.startswith(left_out))
+    finished = (name for name in METHODS if name not in CANDIDATES)
+    return tuple(name for name in finished if embedded or not name.startswith(EMBEDDED_ONLY))
 
 
 def primary_methods() -> tuple[str, ...]:

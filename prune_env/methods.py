@@ -65,10 +65,6 @@ METHODS: dict[str, str] = {
 }
 """Name -> "module:attribute"; the attribute is a `Method`."""
 
-OWN = frozenset({"hybrid", *CANDIDATES})
-"""The project's own defence and the candidates for it: of the kind "own" in tables, whatever their masks are."""
-
-
 Oracle = Callable[[HeadMasks], NDArray[np.float64]]
 """Masks (K, layers, heads) -> LFR (K,) of the masked scoring model on triggered validation sentences: a diagnosis."""
 
@@ -119,7 +115,7 @@ class Method:
         mask_of: Another method with the same search, whose mask is taken: what differs is the recovery.
         unconstrained: Whether the accuracy threshold is lifted (controls of matched size).
         regime: What information the method uses, one of `REGIMES`.
-        kind: What it is, one of `KINDS`; in a table, `OWN` goes before it (see `kind_of`).
+        kind: What it is, one of `KINDS`.
         recovery: How the purified model is made of the mask; None is plain fine-tuning (`prune_env.recovery.PLAIN`).
         rate_factor: The final fine-tuning's rate over the protocol's, for methods that a rate of their own defines;
             None takes the run's.
@@ -181,6 +177,4 @@ def get_method(name: str) -> Method:
 
 def kind_of(name: str) -> str:
     """Returns what a method is in a table, one of `KINDS`; a "strategy" if this version does not know it."""
-    if name in OWN:
-        return "own"
     return get_method(name).kind if name in METHODS else "strategy"

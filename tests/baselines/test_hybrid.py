@@ -37,6 +37,6 @@ def test_its_members_are_fine_tuned_apart_at_five_times_the_rate() -> None:
 def test_it_is_a_clean_only_strategy_of_the_candidates_recipe() -> None:
     candidate = get_method("candidate-vote")
     assert get_method("hybrid") is HYBRID
-    assert (HYBRID.kind, HYBRID.regime, HYBRID.recovery) == ("strategy", "clean_only", Members())
+    assert (HYBRID.kind, HYBRID.regime, HYBRID.recovery) == ("own", "clean_only", Members())
     for name in ("policy", "episodes", "rate_factor", "unconstrained", "recovery", "environment"):
         assert getattr(HYBRID, name) == getattr(candidate, name)
