@@ -126,16 +126,17 @@ def rows_of(count: int, per_row: int) -> int:
     return -(-count // per_row)
 
 
-def panels_of(figure: Figure, count: int, per_row: int, **shared: bool) -> list[Axes]:
+def panels_of(figure: Figure, count: int, per_row: int, *, sharex: bool = False, sharey: bool = False) -> list[Axes]:
     """Returns the axes of so many panels, row by row; what is left of the last row stays empty.
 
     Args:
         figure: An empty one.
         count: Panels, at least one.
         per_row: At most so many side by side.
-        shared: `sharex` and `sharey` of `Figure.subplots`.
+        sharex: Whether panels have one range across.
+        sharey: Whether panels have one range upright.
     """
-    grid = figure.subplots(rows_of(count, per_row), min(per_row, count), squeeze=False, **shared)
+    grid = figure.subplots(rows_of(count, per_row), min(per_row, count), squeeze=False, sharex=sharex, sharey=sharey)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
     return list(grid.flat[:count])

@@ -239,7 +239,7 @@ def test_a_mask_along_a_path_is_purified_as_its_record_was(tmp_path: Path, monke
     random = next(one for one in benched() if one.method == "random" and one.role == "victim")
     # The mask that the random control ended at lies on the other's path; its own record is not among those given.
     trace = [{"mask": random.mask, "violation": False}, {"mask": "01/10", "violation": False}]
-    fields = {"mask": "01/10", "trace": trace, "method": "gradient", "oracle_dev_lfr": 0.5}
+    fields: dict[str, Any] = {"mask": "01/10", "trace": trace, "method": "gradient", "oracle_dev_lfr": 0.5}
     request = request_for(tmp_path, (replace(random, **fields),))
     (walk,) = walks.walks(pairs(request.records), request, models.victims_at_hand(request))
     assert walk.tuned[1] == walks.Tuned(random.oracle_dev_lfr, random.lfr)
