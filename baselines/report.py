@@ -72,9 +72,11 @@ def _rich_table(table: Table, width: int) -> RichTable:
 
 
 def markdown(document: Document) -> str:
-    """Returns the first paragraph, a short table a scene and its legend as Markdown."""
+    """Returns the first paragraph, the primary contrasts, a short table a scene and its legend as Markdown."""
+    primary = "\n".join(f"- {line}" for line in document.primary)
     tables = [markdown_table(table, heading=True) for table in document.compact]
-    return "\n\n".join([document.verdict[0], *tables, f"{compact_legend(document.compact)} {MORE}"])
+    parts = [document.verdict[0], primary, *tables, f"{compact_legend(document.compact)} {MORE}"]
+    return "\n\n".join(filter(None, parts))
 
 
 def update_readme(readme: Path, records: Iterable[Record]) -> bool:

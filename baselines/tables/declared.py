@@ -24,42 +24,52 @@ from prune_env.methods import CANDIDATES
 _WHERE = {CONFIRMATION: "on attackers that confirm", DEVELOPMENT: "on those it was tuned on"}
 
 
-def primary(scenes: Sequence[Scene], pairs: Sequence[Contrast]) -> str:
+def primary(scenes: Sequence[Scene], pairs: Sequence[Contrast]) -> list[str]:
     """Says of each declared scene what its primary contrasts are at the rate rule's rate, and whether that decides.
 
     Where the rule is not known, every rate is given.
     """
-    declared = [scene for scene in scenes if is_declared(scene)]
-    if not declared:
-        return "No primary contrast was declared for these victims (PROTOCOL.md)."
-    head = "Primary contrasts (PROTOCOL.md; points above the matched floor, below zero the first leaves less)"
-    return f"{head}: {' '.join(_scene(scene, pairs) for scene in declared)}"
+    return [_scene(scene, pairs) for scene in scenes if is_declared(scene)]
+
+
+def shown(scene: Scene, pair: tuple[str, str], pairs: Sequence[Contrast]) -> list[Contrast]:
+    """Returns a primary contrast of a scene at the rate rule's rate; at every rate where that one is not there."""
+    met = [
+        one
+        for one in pairs
+        if one.role == PRIMARY and one.row.scene == scene and (one.row.method, one.rival.method) == pair
+    ]
+    return [one for one in met if one.at_rule] or met
 
 
 def _scene(scene: Scene, pairs: Sequence[Contrast]) -> str:
     parts = []
-    for method, rival in PRIMARY_PAIRS:
-        met = [
-            one
-            for one in pairs
-            if one.role == PRIMARY and one.row.scene == scene and (one.row.method, one.rival.method) == (method, rival)
-        ]
-        shown = [one for one in met if one.at_rule] or met
-        parts.append("; ".join(map(_primary, shown)) if shown else f"{method} - {rival} was not run")
-    return f"{scene.title}: {'; '.join(parts)}."
+    for pair in PRIMARY_PAIRS:
+        found = shown(scene, pair, pairs)
+        parts.append(f"{' - '.join(pair)}: {_contrast(found)}" if found else f"{' - '.join(pair)} was not run")
+    return (
+        f"Primary contrasts, {scene.title} (PROTOCOL.md; points above the matched floor, below zero the first leaves "
+        f"less). {'. '.join(parts)}."
+    )
 
 
-def _primary(one: Contrast) -> str:
+def _contrast(found: Sequence[Contrast]) -> str:
+    """Writes one contrast at each of its rates; heads and status, which rates often share, behind those that do."""
+    told: dict[str, list[str]] = {}
+    for one in found:
+        unit = "" if one.row.above is not None else " points of LFR (no twins)"
+        number = f"{interval(one.difference, signed=True)}{unit} at {rate_text(one.row.learning_rate)}"
+        told.setdefault(_standing(one), []).append(number)
+    return "; ".join(f"{', '.join(numbers)}; {standing}" for standing, numbers in told.items())
+
+
+def _standing(one: Contrast) -> str:
     rule = ""
     if one.attackers < CLAIM_ATTACKERS and not one.at_rule:
         rule = ", rate rule unknown" if one.at_rule is None else ", not the rate rule's rate"
     status = one.status if one.attackers < CLAIM_ATTACKERS else f"{one.status}, {count(one.attackers, 'attacker')}"
-    unit = "" if one.row.above is not None else " points of LFR (no twins)"
-    return (
-        f"{one.row.name} - {one.rival.name} at {rate_text(one.row.learning_rate)}: "
-        f"{interval(one.difference, signed=True)}{unit}, {heads_text(one.heads_kept[0])} and "
-        f"{heads_text(one.heads_kept[1])} of {one.row.heads} heads kept ({status}{rule})"
-    )
+    mine, theirs = map(heads_text, one.heads_kept)
+    return f"{mine} and {theirs} of {one.row.heads} heads kept; {status}{rule}"
 
 
 def own(scenes: Sequence[Scene], pairs: Sequence[Contrast]) -> str:

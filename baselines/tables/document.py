@@ -11,6 +11,7 @@ from typing import Any
 
 from prune_env.baselines.tables.columns import LEGEND, Table, compact_table, contrast_table, main_table, split_table
 from prune_env.baselines.tables.contrasts import Contrast, contrasts
+from prune_env.baselines.tables.declared import primary
 from prune_env.baselines.tables.hierarchy import Resampler, covers
 from prune_env.baselines.tables.paper_cells import paper_cell
 from prune_env.baselines.tables.rows import CLAIM_ATTACKERS, Row, by_scene, make_rows
@@ -41,7 +42,7 @@ class Document:
     """What a report says.
 
     Attributes:
-        verdict: The first paragraph, then one line a setting.
+        verdict: The first paragraph, then its bullets.
         rows: All rows.
         rules: The rate rule's word on each row.
         splits: Removal split.
@@ -53,6 +54,11 @@ class Document:
     rules: dict[Row, Ruling]
     splits: list[Split]
     contrasts: list[Contrast]
+
+    @property
+    def primary(self) -> list[str]:
+        """The bullets on the contrasts that were declared, one a scene."""
+        return primary(list(by_scene(self.rows)), self.contrasts)
 
     @property
     def compact(self) -> list[Table]:

@@ -21,8 +21,18 @@ def tally(met: Sequence[Contrast], rival: bool = False) -> str:
 
 def cost(met: Sequence[Contrast]) -> str:
     """Says what the rivals' clean accuracy is beside the strategy's."""
-    found = span([percent(gap, signed=True) for gap in sorted(-one.acc.value for one in met)])
-    return f"its ACC minus the strategy's: {found} points"
+    return f"its ACC minus the strategy's: {_gaps(met)} points"
+
+
+def short_tally(met: Sequence[Contrast]) -> str:
+    """Says in how many settings the rival leaves less than the strategy, and in how many more if any."""
+    less, more = (sum(one.outcome == kind for one in met) for kind in (MORE, LESS))
+    return f"in {less or 'none'} of {settings_text(len(met))}{f' and more in {more}' if more else ''}"
+
+
+def short_cost(met: Sequence[Contrast]) -> str:
+    """Writes the rivals' clean accuracy minus the strategy's in a word or two."""
+    return f"ACC {_gaps(met)}"
 
 
 def heads(met: Sequence[Contrast]) -> str:
@@ -36,3 +46,7 @@ def heads(met: Sequence[Contrast]) -> str:
 def settings_text(number: int) -> str:
     """Writes "1 setting", "3 settings"."""
     return count(number, "setting")
+
+
+def _gaps(met: Sequence[Contrast]) -> str:
+    return span([percent(gap, signed=True) for gap in sorted(-one.acc.value for one in met)])

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from prune_env.baselines.summary import REFERENCE, rate_text
-from prune_env.baselines.tables.contrasts import Contrast, compare, only, random_rows
+from prune_env.baselines.tables.contrasts import LESS, Contrast, compare, only, random_rows
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, mean
 from prune_env.baselines.tables.roles import GRADIENT, THIRD
 from prune_env.baselines.tables.rows import Row, by_scene
 from prune_env.baselines.tables.scenes import Scene
+from prune_env.methods import CANDIDATES
 
 RESTART = "restart"
 
@@ -123,6 +124,26 @@ def _setting(
         best_warmer=against(best, sorted(warmer, key=lambda row: -row.learning_rate)),
         best_restart=against(best, _named(beside, RESTART)),
     )
+
+
+def beats_all(rows: Sequence[Row], resampler: Resampler) -> list[tuple[Row, int]]:
+    """Returns where restart leaves less than every other method at every rate, each told apart.
+
+    Returns:
+        Restart's row in each such scene, and the fewest attackers behind one of its comparisons.
+    """
+    found = []
+    for group in by_scene(rows).values():
+        rivals = [row for row in group if row.method not in CANDIDATES and row.method != RESTART]
+        rivals = [row for row in rivals if row.regime != "oracle"]
+        for row in group:
+            if row.method != RESTART or not rivals:
+                continue
+            met = [compare(row, rival, resampler) for rival in rivals]
+            if all(one is not None and one.outcome == LESS for one in met):
+                found.append((row, min(one.attackers for one in met if one is not None)))
+                break
+    return found
 
 
 def _named(rows: Sequence[Row], method: str) -> list[Row]:

@@ -75,6 +75,18 @@ def test_it_is_the_report_with_fewer_columns() -> None:
     assert all(part in " ".join(LEGEND) for part in re.split(r"(?<=\.) (?=n: |Above|◂)", short.splitlines()[-1])[:-1])
 
 
+def test_the_readme_lists_the_primary_contrasts_below_the_paragraph_and_a_terminal_does_not() -> None:
+    records = two_rates((0.9, 0.9))
+    document = make_document(records)
+    assert document.primary == document.verdict[1:2]
+    lines = markdown(document).splitlines()
+    assert lines[:4] == [document.verdict[0], "", f"- {document.verdict[1]}", ""]
+    assert lines[4].startswith("**hiddenkiller-minilm")
+    assert "Primary contrasts," not in shown(records, 120)
+    whole = documents.markdown(document)
+    assert all(f"\n- {line}\n" in whole for line in document.verdict[1:])
+
+
 def test_the_mark_of_the_rate_rule_is_explained_where_it_stands() -> None:
     assert "◂ the rate that the rate rule picks" in markdown(make_document(two_rates((0.9, 0.9))))
     assert "◂" not in markdown(make_document(GOLDEN))

@@ -57,7 +57,7 @@ def test_prints_verdict_table_head_map_and_places(out: Path, capsys: Capture) ->
     shown = capsys.readouterr().out
     words = " ".join(shown.split())
     assert words.startswith(
-        "No primary contrast was declared for these victims (PROTOCOL.md). Exploratory: as a lead, "
+        "No primary contrast was declared for these victims (PROTOCOL.md); all of this is exploratory. "
     )
     assert "alpha, protocol tiny" in shown
     assert all(text in shown for text in ("gradient", "random", "1e-3", "1e-4", "above"))

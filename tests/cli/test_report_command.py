@@ -28,8 +28,11 @@ def test_it_writes_three_files_and_says_where(records: Path, tmp_path: Path, cap
     out = tmp_path / "report"
     assert main(["report", str(records), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("Primary contrasts (PROTOCOL.md; points above the matched floor")
-    assert "as a lead, choosing heads is not shown to help" in " ".join(shown.split())
+    words = " ".join(shown.split())
+    assert words.startswith(
+        "None of the 2 declared primary contrasts is decided (2 with 2 attackers where 5 are needed)"
+    )
+    assert "Choosing heads is not shown to help" in words and words.count("all of it is a lead, not a result") == 1
     assert all(str(out / name) in shown for name in ("report.md", "report.csv", "report.html"))
     assert "50.0 [" in shown and "2† / 2" in shown
 
@@ -75,7 +78,8 @@ def test_the_page_stands_alone(records: Path, tmp_path: Path) -> None:
 def test_markdown_has_the_legend_and_every_table(records: Path, tmp_path: Path) -> None:
     main(["report", str(records), "--out", str(tmp_path / "report")])
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    assert text.startswith("# What removes the backdoor\n\nPrimary contrasts (PROTOCOL.md; points above")
+    assert text.startswith("# What removes the backdoor\n\nNone of the 2 declared primary contrasts is decided")
+    assert "\n\n- Primary contrasts, hiddenkiller-minilm, protocol phrases-15k (PROTOCOL.md; points above" in text
     assert "| paper (BERT-base) ACC | paper (BERT-base) LFR |" in text and "31.71 ± 0.85" in text
     assert "| gradient - ft | 1e-4 ◂ | primary | lead (2 attackers) | 2† / 2 |" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| gradient |")}
