@@ -99,6 +99,7 @@ ENSEMBLE_AS_RELEASED = Method(
     kind="control",
     policy=_union,
     metrics=("gradient",),
+    reads_importance=False,
     environment={"max_heads_per_step": None},
     unconstrained=True,
 )

@@ -119,6 +119,7 @@ ENSEMBLE = Method(
     summary="5 models without 2 random heads a layer, each above the threshold, that vote (paper, section 4.4)",
     policy=_policy,
     metrics=("gradient",),
+    reads_importance=False,
     environment={"on_violation": "terminate", "max_heads_per_step": None},
     recovery=Members(),
     episodes=MEMBERS,

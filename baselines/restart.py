@@ -12,8 +12,9 @@ restart means training from scratch at the defender's rate, which may be too low
 order, dropout, rate and epochs are those of `ft` for the same seed, so the two differ in the encoder alone. The
 tokenizer is the suspect's.
 
-Since nothing of the suspect is used, the never-poisoned twin put through it is the same model: restart's LFR is its
-own floor, to the bit, and what it leaves above the floor is zero by construction.
+Since nothing of the suspect is used, the never-poisoned twin put through it is the same model, to the bit: measured
+against that, restart would leave zero by construction. Tables measure it against the twin after `ft` at the same rate
+(`baselines/PROTOCOL.md`), so that a clean encoder that learns the task badly is seen to flip more sentences.
 
 Constants: none of its own. The released code has no such baseline. Fine-mixing (Zhang et al. 2022) and Fine-purifying
 (Zhang et al. 2023), which mix a clean encoder into the suspicious one, need the same aid.

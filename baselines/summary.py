@@ -17,12 +17,15 @@ from prune_env.records import Record, bits_from_text, cell_key
 from prune_env.types import HeadMask
 
 __all__ = [
-    "RANDOM_MASKS", "REFERENCE", "constraint_of", "heads_kept_of", "kind_of", "matching", "members_in",
+    "PLAIN", "RANDOM_MASKS", "REFERENCE", "constraint_of", "heads_kept_of", "kind_of", "matching", "members_in",
     "one_version", "one_victim_an_attacker", "rate_text", "same_sentences",
 ]  # fmt: skip
 
 REFERENCE = "ft"
 """The method against which removal is measured, at the same rate, data, epochs and seeds."""
+
+PLAIN = (REFERENCE, "fth")
+"""Plain fine-tuning: fth has a warmer rate of its own, at which it is ft."""
 
 RANDOM_MASKS = ("random", "random-balanced", "random-third")
 """Masks drawn without looking: of the size that a strategy chose, or a third of each layer."""

@@ -84,9 +84,9 @@ def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out
     every = [point for found in families.values() for point in found]
     counted = counts({family: records_in(found) for family, found in families.items()})
     caption = (
-        f"Final fine-tuning at {rate_text(rate)}. Above: LFR minus that of the never-poisoned twin after the same (0: "
-        f"the floor). {note(point.found for point in every)} Counted: {counted}. Amounts are clean training sentences, "
-        f"logarithmic. {left_out}"
+        f"Final fine-tuning at {rate_text(rate)}, of methods with a rate of their own at that. Above: LFR minus that of "
+        f"the never-poisoned twin after the same (0: the floor). {note(point.found for point in every)} Counted: "
+        f"{counted}. Amounts are clean training sentences, logarithmic. {left_out}"
     ).strip()
     figure = new_figure(5.6, "What is left of the backdoor with little clean data", caption)
     grid = figure.subplots(2, len(families), squeeze=False, sharey="row", sharex="col")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from prune_env.baselines.summary import REFERENCE, rate_text
-from prune_env.baselines.tables.contrasts import LESS, Contrast, compare, only, random_rows
+from prune_env.baselines.summary import PLAIN, REFERENCE, rate_text
+from prune_env.baselines.tables.contrasts import LESS, MORE, Contrast, compare, only, random_rows
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, mean
 from prune_env.baselines.tables.roles import GRADIENT, THIRD
 from prune_env.baselines.tables.rows import Row, by_scene
@@ -35,8 +35,8 @@ class Setting:
         gradient_third: Gradient against random-third.
         gradient_random: Gradient against a random mask, as `best_random`.
         strategies_ft: Every strategy against ft.
-        best_random: The best strategy against a random mask: of a size that was searched, or else random-third.
-        best_warmer: The best strategy against ft at the warmest rate above.
+        best_random: The best strategy against the random mask that it does worst beside: who chooses well beats all.
+        best_warmer: The best strategy against plain fine-tuning at the warmest rate above.
         best_restart: The best strategy against restart at the same rate.
     """
 
@@ -106,9 +106,13 @@ def _setting(
     def against(row: Row | None, rivals: Sequence[Row]) -> Contrast | None:
         return compare(row, rivals[0], resampler) if row is not None and rivals else None
 
+    def worst(row: Row | None) -> Contrast | None:
+        met = [] if row is None else [compare(row, rival, resampler) for rival in random_rows(row, beside)]
+        return max((one for one in met if one is not None), key=_hardness, default=None)
+
     gradient = next(iter(_named(strategies, GRADIENT)), None)
     ft = _named(beside, REFERENCE)
-    warmer = [row for row in group if row.method == REFERENCE and row.learning_rate > best.learning_rate]
+    warmer = [row for row in group if row.method in PLAIN and row.learning_rate > best.learning_rate]
     versus_ft = [against(row, ft) for row in strategies]
     return Setting(
         scene=scene,
@@ -118,12 +122,17 @@ def _setting(
         ranked_on=units,
         gradient_ft=against(gradient, ft),
         gradient_third=against(gradient, _named(beside, THIRD)),
-        gradient_random=against(gradient, [] if gradient is None else random_rows(gradient, beside)),
+        gradient_random=worst(gradient),
         strategies_ft=tuple(one for one in versus_ft if one is not None),
-        best_random=against(best, random_rows(best, beside)),
+        best_random=worst(best),
         best_warmer=against(best, sorted(warmer, key=lambda row: -row.learning_rate)),
         best_restart=against(best, _named(beside, RESTART)),
     )
+
+
+def _hardness(one: Contrast) -> tuple[int, float]:
+    """Ranks rivals: one that leaves less comes before one that is not told apart, and that before one that loses."""
+    return {LESS: 0, MORE: 2}.get(one.outcome, 1), one.difference.value
 
 
 def beats_all(rows: Sequence[Row], resampler: Resampler) -> list[tuple[Row, int]]:

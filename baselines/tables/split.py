@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prune_env.baselines.summary import REFERENCE
+from prune_env.baselines.summary import PLAIN, REFERENCE
 from prune_env.baselines.tables.hierarchy import Resampler, Values, attackers, mean, subtract
 from prune_env.baselines.tables.rows import Row, by_scene
 from prune_env.metrics import Interval
-
-WARMER = "fth"
-"""Plain fine-tuning at a rate of its own: at that rate it is ft."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def splits(rows: Sequence[Row], resampler: Resampler) -> list[Split]:
 
 def _split(row: Row, group: Sequence[Row], resampler: Resampler) -> Split | None:
     own = _ft(group, row.scene.own_rate)
-    plain = row if row.method in (REFERENCE, WARMER) else _ft(group, row.learning_rate)
+    plain = row if row.method in PLAIN else _ft(group, row.learning_rate)
     if own is None or plain is None or None in (own.above, plain.above, row.above):
         return None
     shared = set(own.excess) & set(plain.excess) & set(row.excess)

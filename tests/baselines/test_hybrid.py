@@ -34,7 +34,7 @@ def test_its_members_are_fine_tuned_apart_at_five_times_the_rate() -> None:
     assert purified.sentences == 3 * 96 * TINY.training.epochs
 
 
-def test_it_is_a_clean_only_strategy_of_the_candidates_recipe() -> None:
+def test_it_is_of_clean_data_alone_and_of_the_candidates_recipe() -> None:
     candidate = get_method("candidate-vote")
     assert get_method("hybrid") is HYBRID
     assert (HYBRID.kind, HYBRID.regime, HYBRID.recovery) == ("own", "clean_only", Members())

@@ -150,10 +150,21 @@ def test_a_strategy_that_beats_chance_is_said_with_gradients_share() -> None:
     )
 
 
-def test_choosing_is_held_against_the_matched_mask_where_there_is_one() -> None:
+def test_choosing_is_held_against_the_random_mask_that_does_best() -> None:
     text = bullets([*cells("gradient", 0.5), *cells("random", 0.9), *cells("random-third", 0.1, mask="10/00")])
-    assert "choosing heads helps here: beside a mask drawn without looking (random) at the same rate" in text
+    assert "choosing heads is not shown to help: beside a mask drawn without looking (random-third) at the" in text
     assert "against random-third at the same rate it leaves less in 0, more in 1" in text
+    beaten = bullets([*cells("gradient", 0.1), *cells("random", 0.9), *cells("random-third", 0.5, mask="10/00")])
+    assert "choosing heads helps here: beside a mask drawn without looking (random-third) at the same rate" in beaten
+
+
+def test_fth_is_a_warmer_fine_tuning() -> None:
+    records = [*cells("ft", 0.9), *cells("gradient", 0.5)]
+    assert "no warmer fine-tuning was run" in bullets(records)
+    text = bullets([*records, *cells("fth", 0.2, rate=5e-5)])
+    assert (
+        "a warmer fine-tuning that prunes nothing, beside the best strategy at the lower rate, leaves less in" in text
+    )
 
 
 def test_strategies_are_ranked_over_the_attackers_that_all_have() -> None:
