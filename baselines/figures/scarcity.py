@@ -84,7 +84,7 @@ def _picture(families: dict[tuple[str, str], list[Point]], rate: float, left_out
     every = [point for found in families.values() for point in found]
     counted = counts({family: records_in(found) for family, found in families.items()})
     caption = (
-        f"Final fine-tuning at {rate_text(rate)}, of methods with a rate of their own at that. Above: LFR minus that of "
+        f"Final fine-tuning at {rate_text(rate)}, of methods with their own rate at that. Above: LFR minus that of "
         f"the never-poisoned twin after the same (0: the floor). {note(point.found for point in every)} Counted: "
         f"{counted}. Amounts are clean training sentences, logarithmic. {left_out}"
     ).strip()
