@@ -22,8 +22,6 @@ times): the warmer rate is half of the defence. What they are chosen by, and whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +33,7 @@ from torch.nn import functional
 from prune_env.baselines.ensemble import Members
 from prune_env.baselines.random_heads import RANDOM_THIRD
 from prune_env.baselines.reinit import NewHeads
+from prune_env.baselines.sharpness import SharpnessAware
 from prune_env.engine.architecture import Architecture, describe
 from prune_env.engine.batching import plan
 from prune_env.engine.device import resolve_device
@@ -45,7 +44,7 @@ from prune_env.observation import Observation
 from prune_env.recovery import PLAIN, Job, Purified, begin, finish, fit
 from prune_env.scripted import Action, choose, group_size, prune
 from prune_env.types import HeadMask
-from prune_env.victims.training import Batch, LossFunction, cross_entropy, make_batch
+from prune_env.victims.training import Batch, LossFunction, make_batch
 
 WARM = 5.0
 """Times the protocol's rate."""
@@ -116,71 +115,6 @@ def distilled(head_mask: HeadMask, teacher: Tensor, weight: float, temperature: 
         return (1.0 - weight) * functional.cross_entropy(logits, batch.labels) + weight * soft
 
     return loss
-
-
-@dataclass(frozen=True)
-class SharpnessAware:
-    """Plain recovery with sharpness-aware steps.
-
-    Attributes:
-        radius: Length of the step to the worst nearby weights.
-    """
-
-    radius: float = 0.05
-
-    def purify(self, job: Job) -> Purified:
-        """Fine-tunes the suspect's encoder; every step costs two, though a record counts its sentences once."""
-        begun = begin(job)
-        fit(job, begun, sharpness_aware(cross_entropy(job.mask), self.radius))
-        return finish(job, begun)
-
-
-def sharpness_aware(plain: LossFunction, radius: float) -> LossFunction:
-    """Returns a loss with the plain one's value, and the plain one's gradient at the worst nearby weights."""
-
-    def loss(architecture: Architecture, batch: Batch) -> Tensor:
-        value = plain(architecture, batch)
-        parameters = _trained(value)
-        first = torch.autograd.grad(value, parameters)
-        scale = radius / (torch.linalg.vector_norm(torch.stack([one.norm() for one in first])) + 1e-12)
-        with _moved(parameters, [one * scale for one in first]):
-            gradient = torch.autograd.grad(plain(architecture, batch), parameters)
-        # A sum whose gradient is known: what `backward` leaves in every parameter is that gradient.
-        surrogate = torch.stack([(one * two).sum() for one, two in zip(parameters, gradient, strict=True)]).sum()
-        return surrogate - surrogate.detach() + value.detach()
-
-    return loss
-
-
-def _trained(value: Tensor) -> list[Tensor]:
-    """Returns the leaves of a loss: every parameter that it depends on."""
-    found: dict[int, Tensor] = {}
-    nodes, seen = [value.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            found[id(variable)] = variable
-        nodes += [parent for parent, _ in node.next_functions]
-    return list(found.values())
-
-
-@contextmanager
-def _moved(parameters: list[Tensor], steps: list[Tensor]) -> Iterator[None]:
-    """Adds a step to every parameter, and takes the saved values back afterwards."""
-    saved = [one.detach().clone() for one in parameters]
-    with torch.no_grad():
-        for one, step in zip(parameters, steps, strict=True):
-            one.add_(step)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for one, value in zip(parameters, saved, strict=True):
-                one.copy_(value)
 
 
 @dataclass(frozen=True)

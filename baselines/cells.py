@@ -11,21 +11,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from prune_env.aids import aids_for
-from prune_env.defense import Found, Known, Search, defend, search_config, search_mask, training_for
-from prune_env.machine import versions
+from prune_env.baselines.cell_records import Plan, found_in, make_record
+from prune_env.defense import Known, defend, search_mask, training_for
 from prune_env.methods import Method, get_method
-from prune_env.records import Record, append_record, bits_to_text, cell_key, read_records
+from prune_env.records import Record, append_record, cell_key, read_records
 from prune_env.recovery import Purified, settings_of
-from prune_env.types import HeadScores, mask_from_text, mask_to_text
+from prune_env.search import Found, Search, search_config
 from prune_env.victims.diagnosis import open_diagnosis
-from prune_env.victims.judge import Judgement, judge, oracle_dev_lfr, voted_accuracy
+from prune_env.victims.judge import judge, oracle_dev_lfr, voted_accuracy
 from prune_env.victims.protocols import Protocol, get_protocol
 from prune_env.victims.store import Suspect, Victim, open_victim
 from prune_env.victims.task import Task, build_task
-from prune_env.victims.training import TrainingConfig
 
 RECORDS = "records.jsonl"
 
@@ -75,18 +72,6 @@ class Cell:
     method: str
     seed: int
     learning_rate: float | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What identifies and configures a record before it exists."""
-
-    victim: Victim
-    role: str
-    method: Method
-    training: TrainingConfig
-    config: dict[str, Any]
-    key: str
 
 
 def plan(victim: Victim, role: str, cell: Cell, settings: Settings) -> Plan:
@@ -181,7 +166,8 @@ def _records(
         judged = judge(purified.models, purified.tokenizer, diagnosis, length, settings.device)
         seconds = found.seconds + purified.seconds
         floor = known.get(cell_key(one.victim.manifest.sha256, "twin", one.method.name, one.config, seed))
-        record = _record(one, task=task, found=found, judged=judged, settings=settings, seconds=seconds, floor=floor)
+        where = {"dtype": settings.dtype, "device": settings.device}
+        record = make_record(one, task=task, found=found, judged=judged, seconds=seconds, floor=floor, **where)
         developed = oracle_dev_lfr(purified.models, purified.tokenizer, diagnosis, length, settings.device)
         record = replace(record, final_certify_accuracy=certified, oracle_dev_lfr=developed)
         records.append(replace(record, recovery_sentences=purified.sentences))
@@ -205,80 +191,10 @@ def _known(task: Task, search: Search, records: Iterable[Record]) -> Known:
     def known(method: Method) -> Found | None:
         config = _canonical(_search_config(method, search))
         record = found.get((method.name, config)) or found.get((method.mask_of or "", config))
-        return None if record is None else _found_in(record)
+        return None if record is None else found_in(record)
 
     return known
 
 
 def _canonical(config: dict[str, Any]) -> str:
     return json.dumps(config, sort_keys=True)
-
-
-def _found_in(record: Record) -> Found:
-    return Found(
-        mask=mask_from_text(record.mask),
-        importance={name: np.array(scores, dtype=np.float32) for name, scores in record.importance.items()},
-        trace=record.trace,
-        evaluations=record.evaluations,
-        sentence_passes=record.sentence_passes,
-        search_accuracy=record.search_accuracy,
-        certify_accuracy=record.certify_accuracy,
-        threshold=record.threshold,
-        deviation=record.deviation,
-        seconds=record.search_seconds,
-    )
-
-
-def _record(
-    one: Plan,
-    *,
-    task: Task,
-    found: Found,
-    judged: Judgement,
-    settings: Settings,
-    seconds: float,
-    floor: Record | None,
-) -> Record:
-    manifest = one.victim.manifest
-    return Record(
-        victim=manifest.name,
-        victim_sha256=manifest.sha256,
-        attack=manifest.attack,
-        backbone=manifest.backbone,
-        protocol=task.protocol.name,
-        method=one.method.name,
-        config=one.config,
-        attacker_seed=manifest.attacker_seed,
-        seed=task.seed,
-        regime=one.method.regime,
-        dtype=settings.dtype,
-        deviation=found.deviation,
-        mask=mask_to_text(found.mask),
-        importance={name: _rounded(scores) for name, scores in found.importance.items()},
-        trace=found.trace,
-        evaluations=found.evaluations,
-        sentence_passes=found.sentence_passes,
-        search_accuracy=found.search_accuracy,
-        certify_accuracy=found.certify_accuracy,
-        threshold=found.threshold,
-        acc=judged.acc,
-        lfr=judged.lfr,
-        auc=judged.auc,
-        auc_sd=judged.auc_sd,
-        floor_lfr=None if floor is None else floor.lfr,
-        floor_acc=None if floor is None else floor.acc,
-        seconds=round(seconds, 2),
-        search_seconds=round(found.seconds, 2),
-        versions=versions(settings.device),
-        role=one.role,
-        model_sha256=task.suspect.sha256,
-        task_sha256=task.sha256,
-        acc_by_class={str(label): rate for label, rate in judged.acc_by_class.items()},
-        correct=bits_to_text(judged.correct),
-        flipped=bits_to_text(judged.flipped),
-    )
-
-
-def _rounded(scores: HeadScores) -> list[list[float]]:
-    """Six significant digits: enough to draw and to rank, and the same text on every run."""
-    return [[float(f"{score:.6g}") for score in row] for row in scores]

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from prune_env.baselines.families import family_of
-from prune_env.defense import NO_CONSTRAINT, members_of
 from prune_env.errors import RecordError
 from prune_env.methods import METHODS, get_method, kind_of
 from prune_env.records import Record, bits_from_text, cell_key
+from prune_env.search import NO_CONSTRAINT, members_of
 from prune_env.types import HeadMask
 
 __all__ = [

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from prune_env.defense import NO_AIDS, Aids
 from prune_env.errors import CheckpointError
 from prune_env.methods import Method, Oracle
 from prune_env.oracle import oracle_evaluator
 from prune_env.recovery import Reference
 from prune_env.scoring import Scoring
+from prune_env.search import NO_AIDS, Aids
 from prune_env.seeds import derive
 from prune_env.victims.build import describe_backbone
 from prune_env.victims.checkpoint import load_model, resolve_backbone

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.defense import search_config
 from prune_env.errors import OutputError
 from prune_env.machine import versions
 from prune_env.purification import Purification
 from prune_env.recovery import settings_of
 from prune_env.render import HeadMap, save_head_map
+from prune_env.search import search_config
 from prune_env.types import mask_to_text
 from prune_env.victims.checkpoint import save_checkpoint
 

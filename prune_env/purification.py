@@ -13,13 +13,14 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from prune_env.defense import Found, Search, defend, training_for
+from prune_env.defense import defend, training_for
 from prune_env.engine.architecture import describe
 from prune_env.engine.device import resolve_device
 from prune_env.errors import CheckpointError, ConfigError, DataError
 from prune_env.methods import Method, get_method
 from prune_env.recovery import Purified
 from prune_env.scoring import scoring_of
+from prune_env.search import Found, Search
 from prune_env.types import full_mask
 from prune_env.victims.checkpoint import resolve_backbone
 from prune_env.victims.data import Sentences, read_sentences

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.defense import NO_CONSTRAINT, best_of, members_of, purify, training_for
+from prune_env.defense import purify, training_for
 from prune_env.errors import RecordError
 from prune_env.methods import get_method
 from prune_env.records import Record, bits_from_text, cell_key
 from prune_env.recovery import Purified, Reference, settings_of
 from prune_env.scoring import Scoring
+from prune_env.search import NO_CONSTRAINT, best_of, members_of
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import Diagnosis
 from prune_env.victims.judge import judge, oracle_dev_lfr, voted_accuracy

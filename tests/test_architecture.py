@@ -28,6 +28,7 @@ ORDER = (
     {"machine", "recovery", "scoring", "tensorboard"},
     {"oracle"},
     {"registration"},
+    {"search"},
     {"defense"},
     {"aids"},
     {"purification", "recheck", "replay"},

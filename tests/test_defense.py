@@ -11,6 +11,7 @@ import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,22 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from prune_env import defense
-from prune_env.defense import (
+from prune_env import defense, search
+from prune_env.defense import defend, purify, search_mask, training_for
+from prune_env.engine.masking import mask_of
+from prune_env.errors import ConfigError, MaskError, ThresholdError
+from prune_env.methods import METHODS, Method, get_method
+from prune_env.search import (
     NO_AIDS,
     NO_CONSTRAINT,
     Aids,
     Found,
     Search,
-    defend,
     environment_config,
     find_mask,
     members_of,
-    purify,
     search_config,
-    search_mask,
-    training_for,
 )
-from prune_env.engine.masking import mask_of
-from prune_env.errors import ConfigError, MaskError, ThresholdError
-from prune_env.methods import METHODS, Method, get_method
 from prune_env.types import full_mask, mask_from_text
 from prune_env.victims.store import open_victim
 from prune_env.victims.task import Task, build_task
@@ -238,8 +236,9 @@ def test_a_defence_needs_no_diagnosis_at_all(tmp_path: Path) -> None:
     assert np.array_equal(mask_of(purify(bare_task, found.mask, TINY.training).model), found.mask)
 
 
-def test_the_defence_knows_neither_diagnosis_nor_judge() -> None:
-    tree = ast.parse(Path(defense.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [defense, search])
+def test_the_defence_knows_neither_diagnosis_nor_judge(module: ModuleType) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert "prune_env.victims.task" in imported
     assert not imported & {"prune_env.victims.diagnosis", "prune_env.victims.judge"}

@@ -15,11 +15,11 @@ import pytest
 
 from prune_env.baselines import cells
 from prune_env.baselines.cells import Cell, run_cell
-from prune_env.defense import Aids
 from prune_env.methods import METHODS, Method, PolicyContext, get_method
 from prune_env.records import Record
 from prune_env.recovery import PLAIN, Job, Purified
 from prune_env.rollout import Policy
+from prune_env.search import Aids
 from prune_env.victims import diagnosis
 from prune_env.victims.diagnosis import SETS, Diagnosis
 from prune_env.victims.judge import judge, oracle_dev_lfr

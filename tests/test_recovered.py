@@ -13,7 +13,6 @@ import prune_env  # noqa: F401  # registers the environment
 from prune_env import recovered
 from prune_env.baselines import cells
 from prune_env.baselines.cells import Cell, run_cell
-from prune_env.defense import best_of, find_mask, members_of, search_config
 from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.masking import apply_mask
 from prune_env.engine.transformer import TransformerEvaluator
@@ -22,6 +21,7 @@ from prune_env.methods import get_method
 from prune_env.recheck import searched
 from prune_env.recovered import RecoveredEvaluator, passes_a_mask
 from prune_env.scoring import scoring_of
+from prune_env.search import best_of, find_mask, members_of, search_config
 from prune_env.seeds import derive
 from prune_env.types import full_mask, mask_from_text
 from prune_env.victims.checkpoint import fresh_head

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel
 
-from prune_env import aids, defense
+from prune_env import aids
 from prune_env.baselines import cells
 from prune_env.baselines.cells import Cell, Settings
-from prune_env.defense import NO_AIDS, Aids, defend, find_mask, members_of, purify, search_mask, training_for
+from prune_env.defense import defend, purify, search_mask, training_for
 from prune_env.errors import CheckpointError, ConfigError
 from prune_env.methods import Method, PolicyContext, get_method
 from prune_env.observation import Observation
 from prune_env.recovery import PLAIN, Job, Purified, begin, finish, fit, settings_of
 from prune_env.scripted import Action, prune
+from prune_env.search import NO_AIDS, Aids, Search, find_mask, members_of
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from prune_env.victims.store import open_victim
 from prune_env.victims.training import cross_entropy
@@ -106,7 +107,7 @@ def test_a_method_of_its_own_rate_keeps_it() -> None:
 def test_sentences_of_a_recovery_are_counted_over_stages_and_members(name: str, passes: int) -> None:
     # 96 training sentences, one epoch: an epoch of entropy before it is another pass, and so is every member.
     aid = Aids(reference=task().suspect.model)
-    _, purified = defend(task(), get_method(name), defense.Search({"threshold": 0.05}), TINY.training, aids=aid)
+    _, purified = defend(task(), get_method(name), Search({"threshold": 0.05}), TINY.training, aids=aid)
     assert purified.sentences == 96 * passes
 
 
@@ -157,7 +158,7 @@ def test_an_ensemble_is_searched_in_episodes_of_its_own() -> None:
 
 def test_a_member_that_misses_the_threshold_does_not_count() -> None:
     strict = replace(MEMBERS, unconstrained=False, environment={"on_violation": "terminate"})
-    found = find_mask(task(), strict, defense.Search({"threshold": 1.0}))
+    found = find_mask(task(), strict, Search({"threshold": 1.0}))
     assert members_of(strict, found.trace) == ()
     assert found.mask.all()
 

@@ -12,10 +12,10 @@ from prune_env.baselines.families import family_of
 from prune_env.baselines.summary import REFERENCE, constraint_of, matching, members_in, one_version
 from prune_env.baselines.tables.hierarchy import Unit
 from prune_env.baselines.tables.scenes import differences
-from prune_env.defense import NO_CONSTRAINT
 from prune_env.errors import FigureError
 from prune_env.methods import METHODS, get_method
 from prune_env.records import Record, only
+from prune_env.search import NO_CONSTRAINT
 from prune_env.types import HeadMask, mask_from_text
 
 Scene = tuple[str, str, str]

@@ -18,10 +18,10 @@ from prune_env.baselines.figures.drawing import Request
 from prune_env.baselines.figures.matching import Pair
 from prune_env.baselines.figures.models import Arrays, Defender, cached, is_cached, masked_lfr
 from prune_env.baselines.summary import members_in
-from prune_env.defense import best_of
 from prune_env.errors import FigureError, RecordError
 from prune_env.recheck import purified_again
 from prune_env.records import Record
+from prune_env.search import best_of
 from prune_env.threads import threads
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import Diagnosis, open_diagnosis

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     """Plays the episode that bench records for this seed under the victim's own settings; 0 when it is over."""
     import gymnasium as gym
 
-    from prune_env.defense import NO_CONSTRAINT, play
     from prune_env.methods import get_method
+    from prune_env.search import NO_CONSTRAINT, play
 
     method = get_method(args.method)
     if method.policy is None or method.matches is not None:

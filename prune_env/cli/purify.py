@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _order(args: argparse.Namespace) -> Order:
-    from prune_env.defense import Search
     from prune_env.purification import MAX_ACCURACY_DROP, Order
+    from prune_env.search import Search
 
     if args.labels is not None and args.labels < 2:
         raise ConfigError(f"expected at least 2 classes, got --labels {args.labels}; count the classes of the data")

@@ -9,10 +9,11 @@ import pytest
 
 from prune_env.baselines.anp import ANP
 from prune_env.config import EnvConfig
-from prune_env.defense import defend, find_mask, purify
+from prune_env.defense import defend, purify
 from prune_env.env import BertHeadPruneEnv
 from prune_env.methods import PolicyContext, get_method
 from prune_env.rollout import Episode
+from prune_env.search import find_mask
 from prune_env.types import mask_from_text, mask_to_text
 from tests.env.fakes import FakeEvaluator, random_model
 from tests.policies import RANKING, play, priced

@@ -16,9 +16,9 @@ from prune_env.baselines.as_released import (
 from prune_env.baselines.bayesian import BAYESIAN
 from prune_env.baselines.gradient import GRADIENT
 from prune_env.baselines.layer_wise import LAYER_WISE, quotas
-from prune_env.defense import find_mask
 from prune_env.methods import METHODS, Method, PolicyContext, get_method
 from prune_env.rollout import Episode
+from prune_env.search import find_mask
 from prune_env.types import mask_to_text
 from tests.env.fakes import FakeEvaluator
 from tests.policies import play, priced

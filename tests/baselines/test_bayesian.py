@@ -9,12 +9,13 @@ import pytest
 
 from prune_env.baselines.bayesian import BAYESIAN
 from prune_env.config import EnvConfig
-from prune_env.defense import defend, find_mask, purify
+from prune_env.defense import defend, purify
 from prune_env.env import BertHeadPruneEnv
 from prune_env.importance import passes_asked
 from prune_env.methods import PolicyContext, get_method
 from prune_env.rollout import Episode
 from prune_env.scoring import IMPORTANCE_SENTENCES
+from prune_env.search import find_mask
 from prune_env.types import mask_from_text, mask_to_text
 from tests.env.fakes import FakeEvaluator, random_model
 from tests.policies import RANKING, play, priced

@@ -10,18 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prune_env.baselines.candidates import (
-    HOT,
-    Distilled,
-    Longer,
-    RandomFirst,
-    SharpnessAware,
-    Soup,
-    distilled,
-    sharpness_aware,
-    soft_labels,
-)
+from prune_env.baselines.candidates import HOT, Distilled, Longer, RandomFirst, Soup, distilled, soft_labels
 from prune_env.baselines.ensemble import Members
+from prune_env.baselines.sharpness import SharpnessAware, sharpness_aware
 from prune_env.defense import training_for
 from prune_env.engine.architecture import Architecture, describe
 from prune_env.engine.forward import forward

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from prune_env.baselines.ensemble import ENSEMBLE, Members, RandomEachLayer
-from prune_env.defense import Search, defend, find_mask, members_of, purify
+from prune_env.defense import defend, purify
 from prune_env.engine.masking import mask_of
 from prune_env.methods import PolicyContext, get_method
 from prune_env.recovery import Job
 from prune_env.rollout import Episode
+from prune_env.search import Search, find_mask, members_of
 from prune_env.types import mask_from_text, mask_to_text
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.judge import judge, vote

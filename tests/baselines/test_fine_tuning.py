@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from prune_env.baselines.fine_tuning import FT, FTH
-from prune_env.defense import defend, purify, search_config, training_for
+from prune_env.defense import defend, purify, training_for
 from prune_env.methods import Method
+from prune_env.search import search_config
 from prune_env.types import full_mask
 from prune_env.victims.training_config import TrainingConfig
 from tests.test_defense import SEARCH, equal, task

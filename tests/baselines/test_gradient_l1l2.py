@@ -11,12 +11,13 @@ from torch.nn import functional
 
 from prune_env.baselines.gradient import GRADIENT
 from prune_env.baselines.gradient_l1l2 import GRADIENT_L1L2, StructuredSparsity, head_norms, sparse
-from prune_env.defense import defend, find_mask, purify, search_config, search_mask
+from prune_env.defense import defend, purify, search_mask
 from prune_env.engine.architecture import describe
 from prune_env.engine.forward import forward
 from prune_env.engine.masking import apply_mask, mask_of
 from prune_env.methods import PolicyContext
 from prune_env.recovery import Job, settings_of
+from prune_env.search import find_mask, search_config
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from prune_env.victims.training import make_batch
 from tests.env.fakes import random_model

@@ -6,9 +6,10 @@ import numpy as np
 
 from prune_env.baselines.ensemble import Members
 from prune_env.baselines.hybrid import HYBRID
-from prune_env.defense import defend, find_mask, members_of, training_for
+from prune_env.defense import defend, training_for
 from prune_env.engine.masking import mask_of
 from prune_env.methods import get_method
+from prune_env.search import find_mask, members_of
 from tests.test_defense import SEARCH, equal, task
 from tests.victims_factory import TINY
 

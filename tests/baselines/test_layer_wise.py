@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from prune_env.baselines.layer_wise import LAYER_WISE, LayerByLayer, quotas
 from prune_env.config import EnvConfig
-from prune_env.defense import environment_config, find_mask
 from prune_env.env import BertHeadPruneEnv
 from prune_env.methods import PolicyContext
 from prune_env.rollout import Episode, rollout
+from prune_env.search import environment_config, find_mask
 from prune_env.types import mask_to_text
 from tests.env.fakes import FakeEvaluator, random_model
 from tests.policies import play, priced

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from prune_env.baselines.meft import MEFT, EntropyFirst, maximum_entropy, negative_entropy
-from prune_env.defense import defend, purify, search_config
+from prune_env.defense import defend, purify
 from prune_env.engine.architecture import describe
 from prune_env.engine.forward import forward
 from prune_env.engine.masking import mask_of
 from prune_env.errors import ConfigError
 from prune_env.recovery import Job, begin, finish, fit, settings_of
+from prune_env.search import search_config
 from prune_env.types import full_mask, mask_from_text
 from prune_env.victims.training import cross_entropy, make_batch, train
 from prune_env.victims.training_config import TrainingConfig

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from prune_env.aids import aids_for
 from prune_env.baselines.oracle_greedy import ORACLE, OracleGreedy
-from prune_env.defense import NO_AIDS, find_mask, search_mask
+from prune_env.defense import search_mask
 from prune_env.errors import ConfigError
 from prune_env.methods import PolicyContext, get_method
 from prune_env.oracle import oracle_evaluator
 from prune_env.rollout import Episode
 from prune_env.scoring import scoring_of
+from prune_env.search import NO_AIDS, find_mask
 from prune_env.types import HeadMasks, check_masks, full_mask, mask_from_text, mask_to_text
 from prune_env.victims.store import open_victim
 from tests.env.fakes import random_model

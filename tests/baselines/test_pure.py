@@ -16,7 +16,7 @@ from prune_env.baselines.pure import (
     layer_weights,
     normalized,
 )
-from prune_env.defense import find_mask, purify
+from prune_env.defense import purify
 from prune_env.engine.architecture import describe
 from prune_env.engine.forward import forward
 from prune_env.engine.masking import mask_of
@@ -24,6 +24,7 @@ from prune_env.importance.attention_variance import attention_variance
 from prune_env.methods import PolicyContext
 from prune_env.recovery import Job, settings_of
 from prune_env.rollout import Episode
+from prune_env.search import find_mask
 from prune_env.types import HeadMask, full_mask, mask_from_text, mask_to_text
 from prune_env.victims.training import make_batch, train
 from prune_env.victims.training_config import TrainingConfig

@@ -13,11 +13,12 @@ from prune_env.baselines.cells import Cell, Settings, plan
 from prune_env.baselines.hybrid import HYBRID
 from prune_env.baselines.random_heads import RANDOM_THIRD
 from prune_env.baselines.remaining import RESULTS
-from prune_env.defense import Found, defend, find_mask, search_config
+from prune_env.defense import defend
 from prune_env.methods import METHODS, PolicyContext, get_method
 from prune_env.records import read_records
 from prune_env.rollout import Episode
 from prune_env.scoring import Scoring
+from prune_env.search import Found, find_mask, search_config
 from prune_env.types import mask_to_text
 from prune_env.victims.store import open_victim
 from tests.policies import play, priced

@@ -8,12 +8,13 @@ import torch
 
 from prune_env.baselines.gradient import GRADIENT
 from prune_env.baselines.reinit import REINIT, NewHeads, reinitialise
-from prune_env.defense import defend, find_mask, purify, search_config
+from prune_env.defense import defend, purify
 from prune_env.engine.architecture import describe
 from prune_env.engine.masking import mask_of
 from prune_env.errors import MaskError
 from prune_env.methods import PolicyContext, get_method
 from prune_env.recovery import Job
+from prune_env.search import find_mask, search_config
 from prune_env.types import full_mask, mask_from_text, mask_to_text
 from tests.models import ARCHITECTURES, tiny_model
 from tests.policies import play

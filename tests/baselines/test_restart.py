@@ -14,10 +14,11 @@ from prune_env.aids import aids_for
 from prune_env.baselines import cells
 from prune_env.baselines.cells import Cell, run_cell
 from prune_env.baselines.restart import RESTART, CleanEncoder
-from prune_env.defense import Aids, defend, purify
+from prune_env.defense import defend, purify
 from prune_env.errors import ConfigError
 from prune_env.purification import Order, purify_checkpoint
 from prune_env.recovery import Job, Purified
+from prune_env.search import Aids
 from prune_env.types import full_mask
 from prune_env.victims.checkpoint import load_model
 from prune_env.victims.diagnosis import open_diagnosis

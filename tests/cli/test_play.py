@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune_env import defense
+from prune_env import search
 from prune_env.cli.main import main
 from prune_env.cli.play import film_strip
 from prune_env.rollout import Episode, rollout
@@ -36,7 +36,7 @@ def test_it_is_the_episode_of_the_record(monkeypatch: pytest.MonkeyPatch, capsys
         episodes.append(rollout(*rest, **more))
         return episodes[-1]
 
-    monkeypatch.setattr(defense, "rollout", remember)
+    monkeypatch.setattr(search, "rollout", remember)
     assert played("--method", "gradient", "--seed", "11") == 0
     (episode,) = episodes
     assert mask_to_text(episode.mask) == record.mask
@@ -46,7 +46,7 @@ def test_it_is_the_episode_of_the_record(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_a_control_is_held_to_nothing_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
     episodes: list[Episode] = []
-    monkeypatch.setattr(defense, "rollout", lambda *rest, **more: episodes.append(rollout(*rest, **more)))
+    monkeypatch.setattr(search, "rollout", lambda *rest, **more: episodes.append(rollout(*rest, **more)))
     assert played("--method", "random-third") == 0
     assert episodes[0].mask.sum(axis=1).tolist() == [1, 1]
 
