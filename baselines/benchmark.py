@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from prune_env.baselines.cells import RECORDS, Cell, Settings, build_cell_task, plan, run_cell
 from prune_env.baselines.grid import Grid, TaskUnit, grid_records, left_of
+from prune_env.baselines.locks import sole
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
-from prune_env.errors import ConfigError, InterruptedRunError, OutputError, WorkerError
+from prune_env.errors import ConfigError, InterruptedRunError, WorkerError
 from prune_env.methods import get_method
 from prune_env.records import Record, read_records
 from prune_env.tensorboard import log_missing
@@ -58,7 +55,7 @@ def run(grid: Grid, settings: Settings, jobs: int = 1, report: Report | None = N
         OutputError: Another benchmark is writing to the same folder.
     """
     victims = checked(grid, settings)
-    with _locked(settings.out):
+    with sole(settings.out / LOCK, f"benchmark is writing to {settings.out}", "--out"):
         _run_missing(grid, settings, victims, jobs, report)
         records = grid_records(grid, settings, victims)
         log_missing(records, read_records(settings.out / RECORDS), settings.out)
@@ -92,26 +89,6 @@ def _named(unit: Unit, victims: dict[str, Victim]) -> str:
     if isinstance(unit, TaskUnit):
         return f"scoring model of {victims[unit.victim].name} ({unit.role}), seed {unit.seed}"
     return f"{unit.method} on {', '.join(victims[name].name for name in unit.victims)}, seed {unit.seed}"
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keeps a second benchmark out of a folder; the system opens the lock of a process that ends, however it does.
-
-    Raises:
-        OutputError: Another one is running there.
-    """
-    lock = FileLock(out / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            f"another benchmark is writing to {out}; wait until it ends, or choose another --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def checked(grid: Grid, settings: Settings) -> dict[str, Victim]:

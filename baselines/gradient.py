@@ -1,11 +1,38 @@
-"""Gradient-based pruning, Algorithm 1 of the paper (section 4.1).
+"""Gradient-based pruning (section 4.1 of the paper, Algorithm 1): the lowest gradient norm goes first.
 
-Importance of a head is the Frobenius norm of the loss gradient with respect to its rows of the key projection, on
-clean data. Groups of the least important heads (10 of 144, scaled) are pruned while validation accuracy holds; when
-it falls below the threshold, the group's heads come back, most important first, until it holds, and pruning ends.
+Paper: heads "with the lowest gradient importance on clean data are pruned iteratively until the validation accuracy
+falls below the accuracy threshold"; the idea is that a backdoor sits in heads that clean sentences do not use.
 
-The released code differs: it adds the whole layer's norm to every head, so that a layer's heads tie (offered as the
-metric `as_released_gradient`), and crashes on an empty step.
+Head h of a layer with head size d owns rows hd to (h + 1)d of the key projection W_K. Its importance is
+
+    s_h = || mean over clean sentences x of  dLoss(x)/dW_K [hd : (h + 1)d, :] ||_F
+
+on up to 1,000 clean training sentences, without dropout: the metric `gradient`
+(`prune_env/importance/gradient.py`). The mean is taken before the norm, as one backward pass over all sentences gives
+it. The gradient of the key *bias* is exactly zero, since softmax ignores what is added to all of a row, so it has no
+part in the score.
+
+Algorithm 1, as an episode of the environment:
+
+1. A step is a group of the k least important heads that are left; each layer keeps one head. Ties go to the earlier
+   layer, then the earlier head.
+2. The masked model's accuracy is measured. While it is at least tau, the next group follows.
+3. Where it falls below tau, the group's heads come back, the most important first, until accuracy holds (the
+   environment's "backtrack"), and pruning ends: heads that failed once are not tried again, nor are others.
+
+Hence every mask meets tau (if the full mask does), a lower tau prunes at least what a higher one does, and the order
+is fixed before the first head goes: scores of a pruned model are not asked for, in the paper as here.
+
+The released code differs. It adds the norm of the whole layer's key gradient to each of its heads, so that the heads
+of a layer tie and whole layers go one after another (the metric `as_released_gradient`, the method
+`as-released-gradient`), and it crashes on a step that prunes nothing.
+
+| constant | value | source |
+| --- | --- | --- |
+| heads a step, k | 10 of 144, scaled to the model, at least 2 | released code |
+| tau | 0.85 on SST-2 | paper, section 5 |
+| backtracking order | most important first | Algorithm 1 |
+| fine-tuning | plain | paper, section 5 |
 """
 
 from __future__ import annotations

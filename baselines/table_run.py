@@ -11,18 +11,17 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock, Timeout
-
 from prune_env.baselines import benchmark
 from prune_env.baselines.benchmark import Report
 from prune_env.baselines.cells import RECORDS, Settings
 from prune_env.baselines.grid import cell_records, missing_cells
+from prune_env.baselines.locks import sole
 from prune_env.baselines.presets import Build, Preset, Stage
 from prune_env.baselines.remaining import Remaining, clock_of, remaining
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
 from prune_env.engine.device import resolve_device, resolve_dtype
-from prune_env.errors import InterruptedRunError, OutputError, UnknownNameError, WorkerError
+from prune_env.errors import InterruptedRunError, UnknownNameError, WorkerError
 from prune_env.methods import get_method
 from prune_env.records import Record, append_record, read_records
 from prune_env.threads import threads
@@ -89,7 +88,7 @@ def take(parts: Sequence[Stage], settings: Settings, given: Iterable[Record]) ->
     Raises:
         OutputError: The folder cannot be written to, or another benchmark is writing there.
     """
-    with _sole(settings.out, benchmark.LOCK, f"benchmark is writing to {settings.out}", "--out"):
+    with sole(writable(settings.out) / benchmark.LOCK, f"benchmark is writing to {settings.out}", "--out"):
         lacking = _lacking(parts, settings)
         taken = []
         for record in given:
@@ -180,7 +179,7 @@ def _build(builds: Sequence[Build], jobs: int, report: Report, planned: Remainin
     failed: dict[str, BaseException] = {}
     folder = builds[0].folder.parent
     report(f"next is the victim {builds[0].folder.name}, hours on a processor", planned.done, planned.total)
-    with _sole(folder, LOCK, f"table is building victims in {folder}", "--victims"):
+    with sole(writable(folder) / LOCK, f"table is building victims in {folder}", "--victims"):
         try:
             for number, label in enumerate(_execute(units, jobs, failed), 1):
                 report(label, planned.done + number, planned.total)
@@ -206,21 +205,3 @@ def build_one(place: str, builds: dict[str, Build]) -> str:
     """Builds one victim with its twin and returns what to call it; runs in a process of its own."""
     build = builds[place]
     return f"built {build_victim(build.recipe, build.folder, siblings=build.siblings).name}"
-
-
-@contextmanager
-def _sole(folder: Path, name: str, doing: str, flag: str) -> Iterator[None]:
-    """Keeps a second one from working in the same folder.
-
-    Raises:
-        OutputError: Another one is at it.
-    """
-    lock = FileLock(writable(folder) / name)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(f"another {doing}; wait until it has ended, or choose another {flag}") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -12,6 +12,7 @@ from prune_env.baselines.families import family_of
 from prune_env.baselines.summary import REFERENCE, constraint_of, matching, members_in, one_version
 from prune_env.baselines.tables.hierarchy import Unit
 from prune_env.baselines.tables.scenes import differences
+from prune_env.baselines.tables.words import count
 from prune_env.errors import FigureError
 from prune_env.methods import METHODS, get_method
 from prune_env.records import Record, only
@@ -199,16 +200,11 @@ def title_of(scene: Scene) -> str:
     return ", ".join(filter(None, scene))
 
 
-def counted(number: int, noun: str) -> str:
-    """Writes "1 attacker", "2 attackers"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def repetitions(found: Iterable[Pair]) -> str:
     """Says how often something was repeated: "2 attackers, 3 defences" (an attacker with a defender's seed each)."""
     units = {(pair.record.victim, pair.record.attacker_seed, pair.record.seed) for pair in found}
     attackers = {unit[:2] for unit in units}
-    return f"{counted(len(attackers), 'attacker')}, {counted(len(units), 'defender')}"
+    return f"{count(len(attackers), 'attacker')}, {count(len(units), 'defender')}"
 
 
 def _group(pair: Pair) -> tuple[str, str, str]:
