@@ -27,8 +27,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 demo: $(INSTALLED) ## Run the main job on the embedded victims: the table, records, TensorBoard logs, the head map
 	$(BIN)/prune-env bench --victim tiny-syntactic tiny-style --methods $(METHODS) --seeds $(SEEDS) --out runs/demo
 
-test: $(INSTALLED) ## Run the tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+# A module's tests stay in one process, which shares what they build.
+test: $(INSTALLED) ## Run the tests with coverage, a process a core
+	$(BIN)/python -m pytest -n auto --dist loadscope --cov --cov-report=term
 
 check: lint types wheel test ## All that CI runs
 
