@@ -19,7 +19,7 @@ from prune_env.victims.routing import random_mask
 from prune_env.victims.store import Victim
 from prune_env.victims.tiny_training import tiny_tokens
 
-MASKS = 300
+MASKS = 200
 LYING = 0.8
 """LFR from which on a masked model still lies."""
 
