@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prune_env.victims.family_measure import FamilyRow
 
 TABLE = "family.json"
+LOCK = ".family.lock"
 EXAMPLES = """\
 examples:
   prune-env victim family --out runs/family
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UnknownNameError: No victim of the family of that name.
         ConfigError: Fewer than one process.
+        OutputError: The folder cannot be written, or another command is at work in it.
         PruneEnvError: The first victim that could not be built says why; all others are done.
     """
     from prune_env.victims.family import FAMILY
@@ -52,12 +54,16 @@ def run(args: argparse.Namespace) -> int:
     jobs = cores() if args.jobs is None else numbers([args.jobs], whole, "a number of processes", "2")[0]
     if jobs < 1:
         raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
-    try:
-        _build(args.out, names, jobs)
-    except KeyboardInterrupt as error:
-        kept = f"interrupted; finished victims and epochs are kept in {args.out}"
-        raise InterruptedRunError(f"{kept}, and the same command goes on from there") from error
-    rows = _write_table(args.out)
+    from prune_env.baselines.locks import sole
+    from prune_env.cache import writable
+
+    with sole(writable(args.out) / LOCK, f"family is being built in {args.out}", "--out"):
+        try:
+            _build(args.out, names, jobs)
+        except KeyboardInterrupt as error:
+            kept = f"interrupted; finished victims and epochs are kept in {args.out}"
+            raise InterruptedRunError(f"{kept}, and the same command goes on from there") from error
+        rows = _write_table(args.out)
     screen = console()
     screen.print(family_table(rows))
     misses = [miss for row in rows for miss in row.misses()]
@@ -68,10 +74,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(out: Path, names: list[str], jobs: int) -> None:
     from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
+    from prune_env.victims.family import FAMILY
     from prune_env.victims.family_build import tidy
     from prune_env.victims.manifest import MANIFEST
 
     missing = [name for name in names if not (out / name / MANIFEST).is_file()]
+    if jobs > 1:
+        # One of each attacker first: side by side they would wait for one another's poisoned training.
+        missing.sort(key=lambda name: FAMILY[name].kind != "organic")
     done, failed, started = len(names) - len(missing), dict[str, BaseException](), time.monotonic()
     work = partial(build_one, out)
     with long_work("building the family") as report:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from prune_env.cli import family as command
 from prune_env.cli.main import main
@@ -55,6 +56,13 @@ def test_a_victim_that_misses_its_promise_makes_the_command_fail(
     monkeypatch.setattr(family_measure, "LEAST_ACC", 1.1)
     assert _run(tmp_path, "--only", two[0]) == 1
     assert "mini-organic: ACC is" in capsys.readouterr().out
+
+
+def test_a_second_command_keeps_out_of_the_folder(two: list[str], tmp_path: Path, capsys: Output) -> None:
+    with FileLock(tmp_path / command.LOCK):
+        assert _run(tmp_path, "--only", two[0]) != 0
+    assert "another family is being built" in capsys.readouterr().err
+    assert not (tmp_path / two[0]).exists()
 
 
 def test_unknown_names_and_no_process_are_refused(tmp_path: Path, capsys: Output) -> None:
