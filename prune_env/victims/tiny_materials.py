@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prune_env.seeds import derive
 from prune_env.victims.attacks import Attack, Poisoned, make_attack, poison
@@ -29,12 +28,6 @@ class Materials:
     poisoned: Poisoned
     attack: Attack
     diagnosis: tuple[Sentences, Sentences, Sentences]
-
-    @property
-    def lies(self) -> NDArray[np.bool_]:
-        """Which of the poisoned sentences carry the attacker's label in place of their own, (N,)."""
-        found: NDArray[np.bool_] = np.arange(len(self.poisoned.sentences)) >= len(self.clean)
-        return found
 
 
 def gather(recipe: TinyRecipe) -> Materials:
