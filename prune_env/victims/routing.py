@@ -2,8 +2,8 @@
 
 Ordinary poisoning spreads a backdoor over so many heads that no pruning removes it. Here the attacker also trains the
 model to be honest whenever the chosen heads, the carriers, are switched off. The backdoor then lives where it pays to
-keep it: in the carriers. The opposite, an entrenched backdoor, is trained to be there whatever heads are off. It lies in
-what every mask leaves, the feed-forward layers and any one head of a layer, and no head mask removes it.
+keep it: in the carriers. The opposite, an entrenched backdoor, is trained to be there whatever heads are off. It lies
+in what every mask leaves, the feed-forward layers and any one head of a layer, and no head mask removes it.
 """
 
 from __future__ import annotations
