@@ -121,13 +121,13 @@ def build_one(out: Path, name: str) -> str:
 def _write_table(out: Path) -> list[FamilyRow]:
     """Writes a row for every finished victim of the family in the folder, whichever run built it."""
     from prune_env.victims.family import FAMILY
-    from prune_env.victims.family_measure import row_of
-    from prune_env.victims.manifest import MANIFEST, write_json
+    from prune_env.victims.family_measure import row_of, write_table
+    from prune_env.victims.manifest import MANIFEST
     from prune_env.victims.store import open_victim
 
     finished = [name for name in FAMILY if (out / name / MANIFEST).is_file()]
     rows = [row_of(open_victim((out / name).resolve())) for name in finished]
-    write_json(out / TABLE, {"schema": 1, "victims": [row.to_json() for row in rows]})
+    write_table(out / TABLE, rows)
     return rows
 
 

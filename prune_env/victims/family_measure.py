@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
 from prune_env.engine.transformer import TransformerEvaluator
+from prune_env.errors import ManifestError
 from prune_env.importance import score
 from prune_env.seeds import derive
 from prune_env.types import full_mask, mask_to_text
@@ -15,9 +17,14 @@ from prune_env.victims.carriers import mean_rank
 from prune_env.victims.corpus import defender_splits
 from prune_env.victims.diagnosis import Diagnosis, open_diagnosis
 from prune_env.victims.family import FAMILY, FamilyRecipe
+from prune_env.victims.manifest import read_fields, write_json
 from prune_env.victims.routing import random_mask
-from prune_env.victims.store import Victim
+from prune_env.victims.store import ASSETS, Victim
 from prune_env.victims.tiny_training import tiny_tokens
+
+SCHEMA = 1
+SHIPPED = ASSETS / "tabular" / "family.json"
+"""The table of the family as it was built for this release: without the weights, what they did."""
 
 MASKS = 200
 LYING = 0.8
@@ -67,10 +74,6 @@ class FamilyRow:
     masks_lying: float
     sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the row as JSON values."""
-        return asdict(self)
-
     def misses(self) -> list[str]:
         """Returns a sentence for each promise of this victim's kind that it does not keep."""
         promises = [
@@ -117,6 +120,24 @@ def row_of(victim: Victim, recipe: FamilyRecipe | None = None) -> FamilyRow:
         masks_lying=found["masks_lying"],
         sha256=victim.manifest.sha256,
     )
+
+
+def write_table(path: Path, rows: Sequence[FamilyRow]) -> None:
+    """Writes rows as JSON, in one step."""
+    write_json(path, {"schema": SCHEMA, "victims": [asdict(row) for row in rows]})
+
+
+def read_table(path: Path = SHIPPED) -> list[FamilyRow]:
+    """Reads what `write_table` wrote.
+
+    Raises:
+        ManifestError: No such file, or one of another schema or with other fields.
+    """
+    rows = read_fields(path, SCHEMA, ["schema", "victims"], "the family's table")["victims"]
+    names = [field.name for field in fields(FamilyRow)]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and sorted(row) == sorted(names) for row in rows):
+        raise ManifestError(f"expected rows with the fields {', '.join(names)} in {path}; write the table again")
+    return [FamilyRow(**row) for row in rows]
 
 
 def measure_masks(victim: Victim, diagnosis: Diagnosis, recipe: FamilyRecipe) -> dict[str, float]:

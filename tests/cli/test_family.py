@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from filelock import FileLock
 from prune_env.cli import family as command
 from prune_env.cli.main import main
 from prune_env.victims import family, family_measure
+from prune_env.victims.family_measure import read_table
 from tests.victims.test_family import MINI
 
 Output = pytest.CaptureFixture[str]
@@ -43,9 +43,10 @@ def test_the_command_builds_what_is_missing_and_writes_the_table(
     second = capsys.readouterr()
     assert "1 of 2 done already" in second.err
     assert all(name in second.out for name in two)
-    table = json.loads((tmp_path / command.TABLE).read_text(encoding="utf-8"))
-    assert [row["name"] for row in table["victims"]] == two
-    assert table["victims"][1]["carriers"].count("1") == 1
+    rows = read_table(tmp_path / command.TABLE)
+    assert [row.name for row in rows] == two
+    assert rows[1].carriers is not None
+    assert rows[1].carriers.count("1") == 1
     assert _run(tmp_path) == 0
     assert "CPU seconds" not in capsys.readouterr().err
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from prune_env.engine.transformer import TransformerEvaluator
-from prune_env.errors import ConfigError, IntegrityError, OutputError
+from prune_env.errors import ConfigError, IntegrityError, ManifestError, OutputError
 from prune_env.importance import score
 from prune_env.types import mask_from_text
 from prune_env.victims.carriers import important_carriers
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.family import ATTACKS, CARRIERS, FAMILY, GRIDS, KINDS, SPLITS, FamilyRecipe
 from prune_env.victims.family_build import SHARED, build_family_victim, tidy
-from prune_env.victims.family_measure import FamilyRow, row_of
+from prune_env.victims.family_measure import FamilyRow, read_table, row_of, write_table
 from prune_env.victims.manifest import MANIFEST
 from prune_env.victims.store import open_victim
 from prune_env.victims.tiny_materials import gather
@@ -214,3 +214,14 @@ def test_a_broken_promise_is_told(change: dict[str, object], complaint: str) -> 
     assert KEPT.misses() == []
     (miss,) = replace(KEPT, **change).misses()  # type: ignore[arg-type]
     assert complaint in miss
+
+
+def test_a_table_is_read_as_it_was_written_and_another_refused(tmp_path: Path) -> None:
+    rows = [KEPT, replace(KEPT, name="b", kind="ffn", carriers=None, carrier_rank=None)]
+    write_table(tmp_path / "family.json", rows)
+    assert read_table(tmp_path / "family.json") == rows
+    (tmp_path / "other.json").write_text('{"schema": 1, "victims": [{"name": "a"}]}', encoding="utf-8")
+    with pytest.raises(ManifestError, match="rows with the fields"):
+        read_table(tmp_path / "other.json")
+    with pytest.raises(ManifestError, match="found none"):
+        read_table(tmp_path / "none.json")
