@@ -1,4 +1,4 @@
-"""`prune-env victim`: builds victims, lists and describes them, checks them, and prepares a defender's task."""
+"""`prune-env victim`: builds victims and the family, lists, describes and checks them, prepares a defender's task."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from prune_env.cli import family
 from prune_env.cli.terminal import console
 from prune_env.errors import ConfigError, InterruptedRunError, ReplayMismatchError
 from prune_env.victims.attacks import ATTACKS
@@ -41,6 +42,7 @@ After Ctrl-C or a crash the same command goes on at the last finished epoch; a f
 """
 _EXAMPLES_OF = {
     "build": _BUILD_EXAMPLES,
+    "family": family.EXAMPLES,
     "list": "examples:\n  prune-env victim list\n  prune-env victim list victims\n",
     "info": "examples:\n  prune-env victim info tiny-syntactic\n  prune-env victim info victims/mine\n",
     "verify": "examples:\n  prune-env victim verify tiny-syntactic\n  prune-env victim verify victims/mine --measure\n",
@@ -52,7 +54,7 @@ OnStep = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the actions build, list, info, verify and task."""
+    """Adds the actions build, family, list, info, verify and task."""
     parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -62,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return actions.add_parser(name, help=text, description=full, epilog=_EXAMPLES_OF[name], formatter_class=style)
 
     _add_build(action("build", "poison SST-2, train a model on it, and write the victim's folder"))
+    family.add_arguments(action("family", "build the family of tiny victims that agents learn and are judged on"))
     listing = action("list", "list the embedded victims and those in a folder")
     listing.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="a folder of victims")
     _add_victim(action("info", "show what a victim is made of and what was measured"))
@@ -115,7 +118,9 @@ def _flag(name: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what the action says; 0 when it succeeded."""
+    """Does what the action says; 0 when it succeeded, 1 when a victim of the family misses its kind's promise."""
+    if args.action == "family":
+        return family.run(args)
     actions = {"build": _build, "list": _list, "info": _info, "verify": _verify, "task": _task}
     actions[args.action](args)
     return 0

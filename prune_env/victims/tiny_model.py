@@ -1,4 +1,4 @@
-"""What the tiny victims are made of: a word-level tokenizer and a BERT of 4 layers x 4 heads, from scratch."""
+"""What the tiny victims are made of: a word-level tokenizer and a BERT of 4 layers x 4 heads or fewer, from scratch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from prune_env.victims.lexicon import vocabulary
+from prune_env.victims.tiny_recipe import HEADS, HIDDEN, LAYERS, POSITIONS
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-LAYERS, HEADS, HIDDEN, POSITIONS = 4, 4, 64, 64
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -36,13 +36,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(seed: int, labels: int = 2) -> PreTrainedModel:
-    """Returns a freshly drawn BERT classifier in eval mode: 130,000 weights, decided by the seed alone."""
+def make_model(seed: int, labels: int = 2, *, layers: int = LAYERS, heads: int = HEADS) -> PreTrainedModel:
+    """Returns a freshly drawn BERT classifier in eval mode: 130,000 weights at most, decided by seed and size alone."""
     config = BertConfig(
         vocab_size=len(SPECIAL) + len(vocabulary()),
         hidden_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         intermediate_size=HIDDEN,
         max_position_embeddings=POSITIONS,
         pad_token_id=0,

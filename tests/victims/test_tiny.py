@@ -23,7 +23,8 @@ from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.routing import routed_loss
 from prune_env.victims.store import Victim, open_victim
 from prune_env.victims.tiny import TINY, TinyRecipe, build_tiny, compare
-from prune_env.victims.tiny_model import HEADS, LAYERS, POSITIONS, make_model, make_tokenizer
+from prune_env.victims.tiny_model import make_model, make_tokenizer
+from prune_env.victims.tiny_recipe import HEADS, LAYERS, POSITIONS
 from prune_env.victims.training import cross_entropy, make_batch
 from prune_env.victims.training_config import TrainingConfig
 from tests.models import tiny_model
@@ -60,6 +61,8 @@ def test_model_is_small_and_decided_by_its_seed() -> None:
     architecture = describe(model)
     assert (architecture.layers, architecture.heads) == (LAYERS, HEADS) == (4, 4)
     assert sum(weight.numel() for weight in model.parameters()) < 140_000
+    smaller = describe(make_model(1, layers=3, heads=2))
+    assert (smaller.layers, smaller.heads, smaller.hidden_size) == (3, 2, 64)
     weights = [dict(m.named_parameters())["classifier.weight"] for m in (model, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
