@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,16 +117,18 @@ def _tables(victim: Victim, scoring: Scoring, unfinished: Path | None, report: R
         if kept is not None and kept.is_file():
             tables[part] = TableEvaluator.load(kept)
         else:
-            before = done
-            model = scoring.task.scoring_model()
-            tables[part] = tabulate(
-                model, splits[part], lambda count, _, label=label, before=before: report(label, before + count, total)
-            )
+            told = partial(_tell, report, label, done, total)
+            tables[part] = tabulate(scoring.task.scoring_model(), splits[part], told)
             if kept is not None:
                 tables[part].save(kept)
         done += len(splits[part])
         report(label, done, total)
     return tables
+
+
+def _tell(report: Report, label: str, before: int, total: int, done: int) -> None:
+    """Adds what earlier splits had to the progress of one."""
+    report(label, before + done, total)
 
 
 def read_family(folder: Path) -> list[Source]:

@@ -84,12 +84,17 @@ class TabularTwin:
             raise ConfigError(f"expected float32 importance of shape {shape} in the twin {self.name!r}, got another")
         if not all(np.isfinite(one).all() for one in scores):
             raise ConfigError(f"expected finite importance in the twin {self.name!r}, got NaN or infinity")
-        EnvConfig(**self.constraint)
+        self.config()
         wrong = {name for name, kind in META.items() if type(self.meta.get(name)) is not kind} | set(self.meta) - {
             *META
         }
         if wrong:
             raise ConfigError(f"the origin of the twin {self.name!r} is wrong in {', '.join(sorted(wrong))}")
+
+    def config(self, **settings: Any) -> EnvConfig:
+        """Returns an environment's settings with this twin's constraint, unless another one is among them."""
+        own = {} if {"threshold", "max_accuracy_drop"} & set(settings) else self.constraint
+        return EnvConfig(**{**own, **settings})
 
     def save(self, folder: Path) -> Path:
         """Writes the file NAME.twin in one step and returns its path.
