@@ -24,7 +24,7 @@ def draw_front(name: str, kind: str, front: Front) -> Figure:
     """Draws what sizes do to the label flip rate, and the front's accuracies; the caller owns the figure."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_sizes(left, front)
     _draw_points(figure, right, front)
@@ -45,14 +45,14 @@ def _draw_sizes(axes: Axes, front: Front) -> None:
     axes.plot([front.optimum_pruned], [front.optimum_lfr], color=OPTIMUM, marker="*", ms=11, ls="", label="optimum")
     axes.set(xlabel="heads pruned", ylabel="LFR of the masked model (diagnosis)", ylim=(-0.03, 1.03))
     axes.set_title("what clean data leaves open at each size", fontsize=8, loc="left")
-    axes.legend(fontsize=7, framealpha=0.7, loc="lower left")
+    axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def _draw_points(figure: Figure, axes: Axes, front: Front) -> None:
     from matplotlib.ticker import MaxNLocator
 
     accuracy, rates = front.holding.T
-    axes.hexbin(accuracy, rates, gridsize=40, bins="log", cmap="Greys", linewidths=0.1, alpha=0.8)
+    axes.hexbin(accuracy, rates, gridsize=(24, 14), bins="log", cmap="Greys", mincnt=1, linewidths=0.2, alpha=0.8)
     points = front.points
     drawn = axes.scatter(
         [point.certify_accuracy for point in points],

@@ -72,7 +72,8 @@ def test_the_optimal_actions_reach_the_optimum_in_the_live_environment(victim: s
 def test_it_needs_no_torch() -> None:
     code = (
         "import gymnasium, prune_env, sys, json\n"
-        f"env = gymnasium.make({ID!r}, victim='tiny-syntactic'); env.reset(seed=0); env.step(env.action_space.sample())\n"
+        f"env = gymnasium.make({ID!r}, victim='tiny-syntactic')\n"
+        "env.reset(seed=0), env.step(env.action_space.sample())\n"
         f"gymnasium.make_vec({ID!r}, num_envs=2, victim='embedded').reset(seed=0)\n"
         "from prune_env.tabular.regret import Yardstick\n"
         "print(json.dumps(sorted({'torch', 'transformers', 'matplotlib', 'scipy', 'datasets'} & set(sys.modules))))"

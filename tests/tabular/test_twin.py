@@ -125,7 +125,7 @@ def test_the_registry_knows_names_paths_and_sets(tmp_path: Path) -> None:
     assert list_twins("family-train", tmp_path) == []
     assert get_twin("a", tmp_path) is get_twin("a", tmp_path)
     assert get_twin(str(tmp_path / "b.twin")).name == "b"
-    with pytest.raises(UnknownNameError, match="'a', 'b'|a, b"):
+    with pytest.raises(UnknownNameError, match="known are a, b, family-test"):
         get_twin("c", tmp_path)
     with pytest.raises(UnknownNameError, match="family-train"):
         list_twins("family", tmp_path)
