@@ -180,7 +180,7 @@ def _scores(args: argparse.Namespace) -> int:
 
     twins = _twins(args)
     with long_work("scoring") as report:
-        done = iter(range(1, len(twins) + 1))
+        done = iter(range(len(twins)))
         content = sheet(twins, lambda name: report(name, next(done), len(twins)))
     if args.out is not None:
         write_scores(content, args.out)

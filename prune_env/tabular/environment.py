@@ -12,7 +12,7 @@ from prune_env.reset_arguments import check_counts
 from prune_env.rewards import make_reward
 from prune_env.tabular.family import BertHeadPruneFamilyEnv
 from prune_env.tabular.family_vector import BertHeadPruneFamilyVectorEnv
-from prune_env.tabular.registry import SPLITS, get_twin, list_twins
+from prune_env.tabular.registry import SPLITS, common_grid, get_twin, list_twins
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadScores
 from prune_env.vector import BertHeadPruneVectorEnv
@@ -72,7 +72,7 @@ def make_tabular_env(
         "max_heads_per_step": max_heads_per_step,
         "max_steps": max_steps,
         "max_evaluations": max_evaluations,
-        "pad_to": _common_grid() if several and pad_to is None else pad_to,
+        "pad_to": common_grid() if several and pad_to is None else pad_to,
     }
     given = {"threshold": threshold, "max_accuracy_drop": max_accuracy_drop}
     settings |= {name: value for name, value in given.items() if value is not None}
@@ -141,9 +141,3 @@ def _check_kinds(victim: object, diagnostics: object) -> None:
         raise ConfigError(f"expected victim to be the name of a tabular victim, got {victim!r}; see `tabular list`")
     if not isinstance(diagnostics, bool):
         raise ConfigError(f"expected diagnostics to be True or False, got {diagnostics!r}; give one of them")
-
-
-def _common_grid() -> tuple[int, int]:
-    """Returns the grid that holds every twin that ships: a policy's spaces are the same in training and test."""
-    twins = [get_twin(name) for name in list_twins()]
-    return max(twin.layers for twin in twins), max(twin.heads for twin in twins)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prune_env.errors import UnknownNameError
 from prune_env.tabular.twin import SUFFIX, TabularTwin, read_header
@@ -48,7 +49,13 @@ def get_twin(name: str, folder: Path = TWINS) -> TabularTwin:
 
 def _splits(folder: Path) -> dict[str, str]:
     """Returns the set of each twin in a folder by its name, sorted."""
-    return {path.stem: _split_of(_File.of(path)) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    return {path.stem: _header(_File.of(path))["meta"]["split"] for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def common_grid(folder: Path = TWINS) -> tuple[int, int]:
+    """Returns the (layers, heads) that hold every twin in a folder: spaces are then the same in training and test."""
+    headers = [_header(_File.of(path)) for path in folder.glob(f"*{SUFFIX}")]
+    return max(header["layers"] for header in headers), max(header["heads"] for header in headers)
 
 
 @dataclass(frozen=True)
@@ -69,5 +76,5 @@ def _load(file: _File) -> TabularTwin:
 
 
 @lru_cache(maxsize=1024)
-def _split_of(file: _File) -> str:
-    return str(read_header(file.path)[0]["meta"]["split"])
+def _header(file: _File) -> dict[str, Any]:
+    return read_header(file.path)[0]

@@ -77,7 +77,7 @@ class TabularTwin:
         tables, shape = [getattr(self, part) for part in PARTS], (self.layers, self.heads)
         if any((table.layers, table.heads) != shape for table in tables):
             raise ConfigError(f"expected tables of {shape[0]} x {shape[1]} heads in the twin {self.name!r}, got others")
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if _NAME.fullmatch(str(self.name)) is None or type(self.name) is not str:
             raise ConfigError(f"expected a twin's name of letters, digits, '.', '_' and '-', got {self.name!r}")
         scores = list(self.importance.values())
         if not scores or any(one.shape != shape or one.dtype != np.float32 for one in scores):
@@ -147,13 +147,13 @@ class TabularTwin:
     def _of(cls, header: dict[str, Any], counts: bytes) -> TabularTwin:
         layers, heads, sentences = header["layers"], header["heads"], header["sentences"]
         found = decode(counts, len(PARTS), layers, heads)
-        tables = {
+        tables: dict[str, Any] = {
             part: TableEvaluator(layers, heads, table, sentences[part])
             for part, table in zip(PARTS, found, strict=True)
         }
         importance = {name: np.array(rows, dtype=np.float32) for name, rows in header["importance"].items()}
-        kept = {name: header[name] for name in ("name", "layers", "heads", "constraint", "meta")}
-        return cls(**kept, **tables, importance=importance)
+        kept: dict[str, Any] = {name: header[name] for name in ("name", "layers", "heads", "constraint", "meta")}
+        return cls(**kept, importance=importance, **tables)
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], bytes]:

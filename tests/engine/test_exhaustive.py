@@ -22,8 +22,9 @@ def bert(layers: int, heads: int, labels: int = 2, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=50, hidden_size=4 * heads, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=24, max_position_embeddings=20, num_labels=labels, initializer_range=0.5,
+        intermediate_size=24, max_position_embeddings=20, initializer_range=0.5,
     )  # fmt: skip
+    config.num_labels = labels
     return BertForSequenceClassification(config).eval()
 
 

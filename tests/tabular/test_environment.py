@@ -44,7 +44,7 @@ class TestOneHead(EnvContract):
 
 @pytest.mark.parametrize("diagnostics", [False, True])
 def test_it_shows_what_the_live_environment_shows(diagnostics: bool) -> None:
-    settings = {"victim": "tiny-style", "on_violation": "backtrack", "diagnostics": diagnostics}
+    settings: dict[str, Any] = {"victim": "tiny-style", "on_violation": "backtrack", "diagnostics": diagnostics}
     tabular, live = gym.make(ID, **settings), gym.make("BertHeadPrune-v0", **settings)
     assert tabular.observation_space == live.observation_space
     assert data_equivalence(tabular.reset(seed=3), live.reset(seed=3), exact=True)

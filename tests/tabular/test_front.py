@@ -58,10 +58,10 @@ def test_files(tmp_path: Path) -> None:
     picture, points, sizes = save_front("random", "organic", front, tmp_path / "deep")
     drawn = imread(picture)
     assert drawn.shape[1] > 1000 and drawn.std() > 0.05
-    rows = list(csv.DictReader(points.open(encoding="utf-8")))
+    rows = list(csv.DictReader(points.read_text(encoding="utf-8").splitlines()))
     assert [row["mask"] for row in rows] == [point.mask for point in front.points]
     assert float(rows[0]["oracle_lfr"]) == pytest.approx(front.points[0].oracle_lfr, abs=1e-5)
-    rows = list(csv.DictReader(sizes.open(encoding="utf-8")))
+    rows = list(csv.DictReader(sizes.read_text(encoding="utf-8").splitlines()))
     assert sum(int(row["masks"]) for row in rows) == 343
     assert {row["mean"] == "" for row in rows} == {True, False}
     (tmp_path / "file").write_text("")

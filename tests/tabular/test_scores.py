@@ -36,7 +36,8 @@ def test_every_shipped_score_holds_together() -> None:
         optimum, random, *scripts = scores
         assert optimum.value == pytest.approx(yardstick.plan.value)
         assert yardstick.certified_value(mask_from_text(entry["optimal_mask"])) == pytest.approx(optimum.certified)
-        assert (optimum.regret, random.regret, random.certified_regret) == (0.0, 1.0, pytest.approx(1.0))
+        assert (optimum.regret, random.regret) == (0.0, 1.0)
+        assert random.certified_regret == pytest.approx(1.0)
         assert [score.name for score in scripts] == list(SCRIPTS)
         for score in scores:
             assert score.value <= optimum.value + 1e-9
