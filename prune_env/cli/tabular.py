@@ -118,7 +118,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _name_column() -> Column:
-    """Returns the column of the names, which stay whole: they are what the next command is told."""
+    """Returns the column of the names, which stay whole: they are what the next command is given."""
     return Column("twin", no_wrap=True, min_width=27)
 
 
@@ -201,16 +201,16 @@ def _scores(args: argparse.Namespace) -> int:
 
 def scores_table(content: dict[str, Any]) -> Table:
     """Returns a sheet of scores as a table."""
-    title = f"{content['environment']}: regret is 0 for the optimum, 1 for random play; LFR is a diagnosis"
+    title = f"{content['environment']}: regret is 0 for the optimum, 1 for random play; asked = evaluations; LFR is a diagnosis"
     columns = (
         _name_column(),
-        "policy",
+        Column("policy", no_wrap=True, min_width=14),
         "return",
         "regret",
         "certified",
         "certified regret",
         "pruned",
-        "evaluations",
+        "asked",
         "LFR",
     )
     table = Table(*columns, title=title)
