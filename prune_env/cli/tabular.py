@@ -201,7 +201,8 @@ def _scores(args: argparse.Namespace) -> int:
 
 def scores_table(content: dict[str, Any]) -> Table:
     """Returns a sheet of scores as a table."""
-    title = f"{content['environment']}: regret is 0 for the optimum, 1 for random play; asked = evaluations; LFR is a diagnosis"
+    rule = "regret is 0 for the optimum, 1 for random play; asked = evaluations; LFR is a diagnosis"
+    title = f"{content['environment']}: {rule}"
     columns = (
         _name_column(),
         Column("policy", no_wrap=True, min_width=14),
