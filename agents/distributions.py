@@ -12,6 +12,9 @@ from torch.nn import functional
 CERTAIN = 1e8
 """Size of the log-odds of a bit that has no choice, as large as sb3-contrib's: float32 makes it exactly certain."""
 
+_LEAST = 1e-30
+"""Chance below which it is no longer told apart that any bit is set."""
+
 
 class MaskedBernoulliDistribution(BernoulliDistribution):
     """n independent bits given by their log-odds; serves masked and plain policies alike.
@@ -60,3 +63,43 @@ class MaskedBernoulliDistribution(BernoulliDistribution):
     def mode(self) -> Tensor:
         """Returns the likeliest bits, float (B, n); of equals 0."""
         return (self._logits > 0).to(self._logits.dtype)
+
+
+class NonEmptyBernoulliDistribution(MaskedBernoulliDistribution):
+    """The same bits, given that at least one of them is set: an empty action would be a step that does nothing.
+
+    With P the chance of an empty set and H the entropy of the free bits, a set x has the log-probability
+    log p(x) - log(1 - P), and the entropy is (H + P log P) / (1 - P) + log(1 - P). Where every bit is unlikely the mode
+    is not the empty set but the likeliest bit, so that a policy that prunes one head at a time can act without chance.
+    At least one bit has to be allowed to be 1; stop always is.
+    """
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Returns the log-probability (B,) of bits (B, n), at least one of which is set."""
+        return super().log_prob(actions) - self._some()[1]
+
+    def entropy(self) -> Tensor:
+        """Returns the entropy (B,) in nats."""
+        empty, some = self._some()
+        return (super().entropy() + empty * empty.exp()) / some.exp() + some
+
+    def sample(self) -> Tensor:
+        """Draws the first set bit, then those behind it; float (B, n)."""
+        logits = self._logits
+        silent = torch.cumsum(-functional.softplus(logits), dim=1)
+        # log of the chance that some bit up to here is set, over that of any bit: the first set one's distribution.
+        reached = -torch.expm1(silent) / -torch.expm1(silent[:, -1:]).clamp(max=-_LEAST)
+        first = (reached < torch.rand_like(logits[:, :1])).sum(dim=1, keepdim=True).clamp(max=self.action_dims - 1)
+        places = torch.arange(self.action_dims, device=logits.device)
+        bits = torch.where(places > first, super().sample(), 0.0)
+        return bits.scatter(1, first, 1.0)
+
+    def mode(self) -> Tensor:
+        """Returns the likeliest non-empty set, float (B, n)."""
+        bits, best = super().mode(), self._logits.argmax(dim=1, keepdim=True)
+        return bits.scatter(1, best, 1.0)
+
+    def _some(self) -> tuple[Tensor, Tensor]:
+        """Returns the log-chances (B,) that no bit is set, and that one is."""
+        empty = -functional.softplus(self._logits).sum(dim=1)
+        return empty, torch.log((-torch.expm1(empty)).clamp(min=_LEAST))

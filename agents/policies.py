@@ -15,7 +15,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from torch import Tensor, nn
 
-from prune_env.agents.distributions import MaskedBernoulliDistribution
+from prune_env.agents.distributions import NonEmptyBernoulliDistribution
 from prune_env.agents.head_set import HeadSetNet, metrics_of
 from prune_env.errors import ConfigError
 
@@ -78,7 +78,7 @@ class HeadSetBase(_Base):
         """Replaces the networks that Stable-Baselines3 would build."""
         sizes = {name: int(value) for name, value in self._own.items() if name != "wanted_heads" and value is not None}
         self.net = HeadSetNet(metrics_of(self.observation_space.spaces), **sizes)  # type: ignore[attr-defined]
-        self.action_dist = MaskedBernoulliDistribution(int(self.action_space.n))  # type: ignore[attr-defined]
+        self.action_dist = NonEmptyBernoulliDistribution(int(self.action_space.n))  # type: ignore[attr-defined]
         rate = lr_schedule(1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
 
@@ -149,7 +149,7 @@ class FlatBase(_Base):
 
     def _build(self, lr_schedule: Any) -> None:
         bits = int(self.action_space.n)  # type: ignore[attr-defined]
-        self.action_dist = MaskedBernoulliDistribution(bits)
+        self.action_dist = NonEmptyBernoulliDistribution(bits)
         super()._build(lr_schedule)
         if self._wanted is not None and isinstance(self.action_net, nn.Linear):
             heads = max(bits - 1, 1)
