@@ -1,0 +1,67 @@
+"""Where agents are trained and judged: the one place that makes their environments, by id and JSON arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import VecMonitor
+
+import prune_env  # noqa: F401 - registers the ids
+from prune_env.agents.one_head import VectorOneHeadPerStep
+from prune_env.agents.vec_env import PruneVecEnv
+from prune_env.errors import ConfigError
+from prune_env.rewards import SparsityReward
+
+LIVE_ID = "BertHeadPrune-v0"
+TABULAR_ID = "BertHeadPruneTabular-v0"
+
+
+@dataclass(frozen=True)
+class EnvChoice:
+    """An environment by name, in JSON values.
+
+    Attributes:
+        victim: As `gym.make` takes it: an embedded name, a folder, on the tabular environment a family, too.
+        env_id: Registered with Gymnasium, with a vector environment.
+        arguments: The environment's other arguments.
+        shortfall_weight: Price of missing accuracy while training (kappa); None keeps the reward's own. An agent is
+            always judged by the environment's own reward.
+    """
+
+    victim: str
+    env_id: str = LIVE_ID
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    shortfall_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.shortfall_weight is not None:
+            if self.arguments.get("reward", "sparsity") != "sparsity":
+                raise ConfigError(
+                    f"expected the sparsity reward with a shortfall_weight, got {self.arguments['reward']!r}; "
+                    "leave one of them out"
+                )
+            SparsityReward(self.shortfall_weight)
+
+    def make(self, count: int, *, one_head: bool = False, training: bool = False) -> VecMonitor:
+        """Makes K of the environment for Stable-Baselines3, not yet seeded.
+
+        Args:
+            count: Sub-environments, K >= 1.
+            one_head: Whether an action is one head, as DQN needs it.
+            training: Whether `shortfall_weight` counts.
+
+        Raises:
+            ConfigError: An id that Gymnasium does not know.
+            PruneEnvError: As the environment says.
+        """
+        try:
+            made: Any = gym.make_vec(self.env_id, num_envs=count, victim=self.victim, **self.arguments)
+        except gym.error.UnregisteredEnv as error:
+            raise ConfigError(f"expected an id such as {LIVE_ID}, got {self.env_id!r}: {error}") from error
+        environments = PruneVecEnv(VectorOneHeadPerStep(made) if one_head else made)
+        if training and self.shortfall_weight is not None:
+            environments.set_attr("reward", SparsityReward(self.shortfall_weight))
+        return VecMonitor(environments)

@@ -1,0 +1,120 @@
+"""How good an agent is: one episode in each of K environments, and what comes of them, normalised where that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from prune_env.agents.saved import MaskedAgent, SavedAgent
+from prune_env.errors import ConfigError
+from prune_env.types import HeadMask
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What returns on a model are measured by, where its table is known.
+
+    Attributes:
+        optimum: Highest return of any policy.
+        random: Mean return of random actions.
+    """
+
+    optimum: float
+    random: float
+
+    def __post_init__(self) -> None:
+        if not self.optimum > self.random:
+            raise ConfigError(
+                f"expected an optimum above the random return, got {self.optimum} and {self.random}; "
+                "on this model nothing can be learned"
+            )
+
+    def regret(self, value: float) -> float:
+        """Returns (optimum - value) / (optimum - random): 0 is the optimum, 1 is what chance gets."""
+        return (self.optimum - value) / (self.optimum - self.random)
+
+
+KnownBounds = Callable[[str], Bounds]
+"""Victim -> its bounds; an environment of one victim is asked for by the victim it was made with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What one episode in each environment came to.
+
+    Attributes:
+        returns: float64 (K,).
+        lengths: int64 (K,), steps.
+        violations: int64 (K,), sets that missed the threshold.
+        ends: `info` of each episode's last step.
+    """
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    violations: NDArray[np.int64]
+    ends: tuple[dict[str, Any], ...]
+
+    def mean(self, key: str) -> float:
+        """Returns the mean over the episodes of a number in their last `info`."""
+        return float(np.mean([info[key] for info in self.ends]))
+
+    @property
+    def mask(self) -> HeadMask:
+        """The head mask at the end of the best episode, the first of equals."""
+        mask: HeadMask = self.ends[int(self.returns.argmax())]["head_mask"]
+        return mask
+
+    def regret(self, bounds: KnownBounds, victim: str) -> float:
+        """Returns the mean normalised regret.
+
+        Args:
+            bounds: Of each victim.
+            victim: What the environment was made with, where `info` names none.
+        """
+        known = [bounds(info.get("victim", victim)) for info in self.ends]
+        return float(np.mean([one.regret(value) for one, value in zip(known, self.returns.tolist(), strict=True)]))
+
+    def numbers(self) -> dict[str, float]:
+        """Returns the means by name; the label flip rate, where it was measured, is named "oracle/lfr"."""
+        found = {
+            "return": float(self.returns.mean()),
+            "length": float(self.lengths.mean()),
+            "violations": float(self.violations.mean()),
+            **{key: self.mean(key) for key in ("accuracy", "pruned_fraction", "evaluations")},
+        }
+        if all("oracle_lfr" in info for info in self.ends):
+            found["oracle/lfr"] = self.mean("oracle_lfr")
+        return found
+
+
+def judge(agent: SavedAgent, environments: VecEnv, seed: int, deterministic: bool) -> Judgement:
+    """Plays one episode in each environment; no episode is preferred for being short.
+
+    Args:
+        agent: Who acts, with masks if it is of a masked kind.
+        environments: As `EnvChoice.make` makes them, with the environment's own actions.
+        seed: Sub-environment i gets `seed + i`.
+        deterministic: Whether the agent acts without chance.
+    """
+    environments.seed(seed)
+    observations: Any = environments.reset()
+    count = environments.num_envs
+    returns, lengths, violations = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    ends: list[dict[str, Any] | None] = [None] * count
+    masked = isinstance(agent, MaskedAgent)
+    while None in ends:
+        extra: Mapping[str, Any] = {"action_masks": np.stack(environments.env_method("action_masks"))} if masked else {}
+        actions, _ = agent.predict(observations, deterministic=deterministic, **extra)
+        observations, rewards, over, infos = environments.step(actions)
+        for row in [row for row in range(count) if ends[row] is None]:
+            returns[row] += rewards[row]
+            lengths[row] += 1
+            violations[row] += infos[row]["violation"]
+            if over[row]:
+                ends[row] = infos[row]
+    return Judgement(returns, lengths, violations, tuple(info for info in ends if info is not None))
