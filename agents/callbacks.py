@@ -112,18 +112,24 @@ class Fading(BaseCallback):
 
 
 class Progress(BaseCallback):
-    """Reports steps done and steps in all after each rollout."""
+    """Reports steps done and steps in all, first what an earlier run has done, then each of fifty parts."""
 
     def __init__(self, report: Callable[[str, int, int], None], steps: int) -> None:
         """Takes what is told, and how many steps there will be."""
         super().__init__()
-        self._report, self._steps = report, steps
+        self._report, self._steps, self._told = report, steps, 0
+
+    def _on_training_start(self) -> None:
+        self._tell(self.model.num_timesteps)
 
     def _on_step(self) -> bool:
+        if self.num_timesteps - self._told >= self._steps / 50 or self.num_timesteps >= self._steps:
+            self._tell(self.num_timesteps)
         return True
 
-    def _on_rollout_end(self) -> None:
-        self._report("training", min(self.num_timesteps, self._steps), self._steps)
+    def _tell(self, steps: int) -> None:
+        self._told = steps
+        self._report("training", min(steps, self._steps), self._steps)
 
 
 def log_head_map(logger: Logger, view: HeadMap) -> None:

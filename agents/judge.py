@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from prune_env.agents.saved import MaskedAgent, SavedAgent
 from prune_env.errors import ConfigError
-from prune_env.types import HeadMask
+from prune_env.observation import Observation
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,9 @@ class Judgement:
         return float(np.mean([info[key] for info in self.ends]))
 
     @property
-    def mask(self) -> HeadMask:
-        """The head mask at the end of the best episode, the first of equals."""
-        mask: HeadMask = self.ends[int(self.returns.argmax())]["head_mask"]
-        return mask
+    def best(self) -> dict[str, Any]:
+        """The last `info` of the best episode, the first of equals."""
+        return self.ends[int(self.returns.argmax())]
 
     def regret(self, bounds: KnownBounds, victim: str) -> float:
         """Returns the mean normalised regret.
@@ -90,6 +89,14 @@ class Judgement:
         if all("oracle_lfr" in info for info in self.ends):
             found["oracle/lfr"] = self.mean("oracle_lfr")
         return found
+
+
+def in_grid(observation: Observation, key: str) -> NDArray[Any]:
+    """Returns what an observation says of each head under a key, (layers, heads), without padding."""
+    valid = observation["valid"].astype(np.bool_)
+    layers = len(np.unique(observation["depth"][valid]))
+    grid: NDArray[Any] = observation[key][valid].reshape(layers, -1)
+    return grid
 
 
 def judge(agent: SavedAgent, environments: VecEnv, seed: int, deterministic: bool) -> Judgement:

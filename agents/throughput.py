@@ -23,13 +23,15 @@ class Throughput:
     Attributes:
         steps: Environment steps.
         seconds: Wall time of the training.
-        environment_seconds: Of these, inside the vector environment: its steps, resets and action masks, as the
+        cpu_seconds: Processor time of the training, all threads: what is left of `seconds` on a busy machine.
+        environment_seconds: Of `seconds`, inside the vector environment: its steps, resets and action masks, as the
             algorithm waits for them.
         threads: Threads that torch may use.
     """
 
     steps: int
     seconds: float
+    cpu_seconds: float
     environment_seconds: float
     threads: int
 
@@ -48,7 +50,8 @@ class Throughput:
         """All of it in words."""
         return (
             f"{self.steps} steps in {self.seconds:.1f} s: {self.steps_per_second:,.0f} steps/s with {self.threads} "
-            f"threads; the environment took {self.environment_share:.1%} of the time"
+            f"threads, {self.steps / self.cpu_seconds:,.0f} in a second of processor time; "
+            f"the environment took {self.environment_share:.1%} of the time"
         )
 
     def as_json(self) -> dict[str, float]:
@@ -101,11 +104,11 @@ def measure(training: Training) -> Throughput:
     )
     environments.seed(training.seed)
     algorithm.learn(training.rollout)
-    environments.seconds, started = 0.0, time.perf_counter()
+    environments.seconds, started, worked = 0.0, time.perf_counter(), time.process_time()
     algorithm.learn(training.whole_steps, reset_num_timesteps=False)
-    seconds = time.perf_counter() - started
+    seconds, worked = time.perf_counter() - started, time.process_time() - worked
     environments.close()
-    return Throughput(training.whole_steps, seconds, environments.seconds, torch.get_num_threads())
+    return Throughput(training.whole_steps, seconds, worked, environments.seconds, torch.get_num_threads())
 
 
 def distribution_ratio(bits: int = 17, batch: int = 64, repeats: int = 50) -> float:

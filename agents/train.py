@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.utils import set_random_seed
 
 from prune_env import __version__
@@ -35,7 +36,7 @@ from prune_env.agents.callbacks import (
 )
 from prune_env.agents.checkpoints import load_state, save_state
 from prune_env.agents.environments import EnvChoice
-from prune_env.agents.judge import Judgement, KnownBounds, judge
+from prune_env.agents.judge import Judgement, KnownBounds, in_grid, judge
 from prune_env.agents.saved import BEST, LAST, AgentCard, acting, save_agent
 from prune_env.agents.sb3 import Settings, get_agent, make_algorithm, settings_of
 from prune_env.cache import writable, write_text
@@ -255,13 +256,11 @@ class _Run:
 
     def view(self, judgement: Judgement, step: int) -> HeadMap:
         """Returns the picture of the best episode's head mask."""
-        best = judgement.ends[int(judgement.returns.argmax())]
+        best, metric = judgement.best, self.card.metrics[0]
         observation = best["terminal_observation"]
-        metric, mask = self.card.metrics[0], judgement.mask
-        scores = observation[f"importance_{metric}"][observation["valid"].astype(bool)]
         return HeadMap(
-            mask=mask,
-            importance=scores.reshape(mask.shape),
+            mask=in_grid(observation, "mask").astype(np.bool_),
+            importance=in_grid(observation, f"importance_{metric}"),
             accuracy=best["accuracy"],
             threshold=float(observation["threshold"][0]),
             metric=metric,

@@ -159,13 +159,15 @@ def _profile(training: Training, as_json: bool) -> int:
 def _print(training: Training, trained: Trained) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{training.agent} ({training.policy}) on {training.environment.victim}, seed {training.seed}")
+    table = Table()
     table.add_column("best agent")
     for how in ("deterministic", "stochastic"):
         table.add_column(how, justify="right")
     for name in trained.deterministic:
         table.add_row(name.replace("_", " "), f"{trained.deterministic[name]:.4f}", f"{trained.stochastic[name]:.4f}")
     screen = console()
+    title = f"{training.agent} ({training.policy}) on {training.environment.victim}, seed {training.seed}"
+    screen.print(title, markup=False, highlight=False, soft_wrap=True)
     screen.print(table)
     screen.print(
         f"{trained.steps} steps of {training.environment.env_id} in {duration(trained.seconds)}; "
