@@ -64,6 +64,7 @@ class Optimum:
         config: The environment's settings.
         lattice: The masks.
         correct: Correct sentences of each mask in the table's order.
+        threshold: Accuracy that a mask has to reach.
         feasible: Whether each mask meets the threshold.
     """
 
@@ -86,6 +87,7 @@ class Optimum:
         self._size, self._sentences = table.layers * table.heads, table.sentences
         self.correct = table.counts
         threshold = Measurement(table, Layout.of(table.layers, table.heads), config).threshold
+        self.threshold = threshold.accuracy
         self.feasible: NDArray[np.bool_] = self.correct >= threshold.required
 
     @property
