@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecMonitor
@@ -12,11 +14,20 @@ from stable_baselines3.common.vec_env import VecMonitor
 import prune_env  # noqa: F401 - registers the ids
 from prune_env.agents.one_head import VectorOneHeadPerStep
 from prune_env.agents.vec_env import PruneVecEnv
+from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError
 from prune_env.rewards import SparsityReward
+from prune_env.tabular.registry import SPLITS, get_twin, list_twins
+from prune_env.tabular.regret import Yardstick
+from prune_env.tabular.twin import SUFFIX
 
 LIVE_ID = "BertHeadPrune-v0"
 TABULAR_ID = "BertHeadPruneTabular-v0"
+_LIVE_ONLY = {"task_seed", "protocol", "data", "recover_on", "device", "dtype"}
+"""Arguments that only the live environment has."""
+
+Yardsticks: TypeAlias = Callable[[str], Yardstick]
+"""Victim -> what judges its episodes exactly; a single victim is asked for as it was named."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,27 @@ def best_id(victim: str, arguments: Mapping[str, Any]) -> str:
     """Returns the id to train on: the tabular twin where there is one for this victim, else the live environment.
 
     Args:
-        victim: Its name or folder, or a family's.
+        victim: Its name or folder, a family's name, or a twin's file.
         arguments: The environment's others; those that a table cannot answer need the live one.
     """
-    return LIVE_ID
+    known = victim in {*list_twins(), *SPLITS} or Path(victim).suffix == SUFFIX
+    return TABULAR_ID if known and not _LIVE_ONLY & set(arguments) else LIVE_ID
 
 
-def bounds_of(choice: EnvChoice) -> KnownBounds | None:
-    """Returns what returns on a choice's victims are measured by; None on the live environment."""
-    return None
+def yardsticks_of(choice: EnvChoice) -> Yardsticks | None:
+    """Returns what judges each of a choice's victims exactly; None on the live environment.
+
+    Raises:
+        PruneEnvError: As the environment says.
+    """
+    if choice.env_id != TABULAR_ID:
+        return None
+    env: Any = gym.make(choice.env_id, victim=choice.victim, **choice.arguments).unwrapped
+    members: dict[str, BertHeadPruneEnv] = getattr(env, "members", {choice.victim: env})
+
+    @cache
+    def yardstick(victim: str) -> Yardstick:
+        one = members[victim]
+        return Yardstick(get_twin(victim), replace(one.config, pad_to=None), one.reward)
+
+    return yardstick

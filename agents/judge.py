@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,37 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from prune_env.agents.environments import Yardsticks
 from prune_env.agents.saved import MaskedAgent, SavedAgent
-from prune_env.errors import ConfigError
 from prune_env.observation import Observation
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What returns on a model are measured by, where its table is known.
-
-    Attributes:
-        optimum: Highest return of any policy.
-        random: Mean return of random actions.
-    """
-
-    optimum: float
-    random: float
-
-    def __post_init__(self) -> None:
-        if not self.optimum > self.random:
-            raise ConfigError(
-                f"expected an optimum above the random return, got {self.optimum} and {self.random}; "
-                "on this model nothing can be learned"
-            )
-
-    def regret(self, value: float) -> float:
-        """Returns (optimum - value) / (optimum - random): 0 is the optimum, 1 is what chance gets."""
-        return (self.optimum - value) / (self.optimum - self.random)
-
-
-KnownBounds = Callable[[str], Bounds]
-"""Victim -> its bounds; an environment of one victim is asked for by the victim it was made with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +40,18 @@ class Judgement:
         """The last `info` of the best episode, the first of equals."""
         return self.ends[int(self.returns.argmax())]
 
-    def regret(self, bounds: KnownBounds, victim: str) -> float:
-        """Returns the mean normalised regret.
+    def regrets(self, yardsticks: Yardsticks, victim: str) -> dict[str, float]:
+        """Returns the mean normalised regrets: of the returns, and of the final masks on sentences no search has seen.
 
         Args:
-            bounds: Of each victim.
+            yardsticks: Of each victim.
             victim: What the environment was made with, where `info` names none.
         """
-        known = [bounds(info.get("victim", victim)) for info in self.ends]
-        return float(np.mean([one.regret(value) for one, value in zip(known, self.returns.tolist(), strict=True)]))
+        known = [yardsticks(info.get("victim", victim)) for info in self.ends]
+        masks = [in_grid(info["terminal_observation"], "mask").astype(np.bool_) for info in self.ends]
+        search = [one.regret(value) for one, value in zip(known, self.returns.tolist(), strict=True)]
+        certify = [one.certified_regret(mask) for one, mask in zip(known, masks, strict=True)]
+        return {"regret": float(np.mean(search)), "certified_regret": float(np.mean(certify))}
 
     def numbers(self) -> dict[str, float]:
         """Returns the means by name; the label flip rate, where it was measured, is named "oracle/lfr"."""

@@ -35,8 +35,8 @@ from prune_env.agents.callbacks import (
     tensorboard_logger,
 )
 from prune_env.agents.checkpoints import load_state, save_state
-from prune_env.agents.environments import EnvChoice
-from prune_env.agents.judge import Judgement, KnownBounds, in_grid, judge
+from prune_env.agents.environments import EnvChoice, Yardsticks
+from prune_env.agents.judge import Judgement, in_grid, judge
 from prune_env.agents.saved import BEST, LAST, AgentCard, acting, save_agent
 from prune_env.agents.sb3 import Settings, get_agent, make_algorithm, settings_of
 from prune_env.cache import writable, write_text
@@ -124,7 +124,7 @@ class Trained:
         folder: Where everything is.
         steps: Environment steps taken.
         best_step: After how many the best agent was saved.
-        deterministic: Numbers of the best agent's judgement without chance, see `Judgement.numbers`; and "regret".
+        deterministic: Numbers of the best agent's judgement without chance, see `Judgement.numbers`; and its regrets.
         stochastic: The same with chance.
         seconds: Wall time, judgements included, all sessions together.
     """
@@ -138,14 +138,14 @@ class Trained:
 
 
 def train(
-    training: Training, folder: Path, bounds: KnownBounds | None = None, report: OnStep | None = None
+    training: Training, folder: Path, yardsticks: Yardsticks | None = None, report: OnStep | None = None
 ) -> Trained:
     """Trains, or goes on with a training that was cut off; a finished one is left as it is.
 
     Args:
         training: What and how.
         folder: Of everything that is kept.
-        bounds: What returns are normalised by, where the victims' tables are known.
+        yardsticks: What judges episodes exactly, where the victims' tables are known: see `yardsticks_of`.
         report: Told (what, steps done, steps in all).
 
     Raises:
@@ -154,14 +154,14 @@ def train(
         PruneEnvError: As the environment says.
     """
     finished = _finished(training, folder)
-    return _Run(training, writable(folder), bounds).go(report) if finished is None else finished
+    return _Run(training, writable(folder), yardsticks).go(report) if finished is None else finished
 
 
 class _Run:
     """One session of a training."""
 
-    def __init__(self, training: Training, folder: Path, bounds: KnownBounds | None) -> None:
-        self.training, self.folder, self.bounds = training, folder, bounds
+    def __init__(self, training: Training, folder: Path, yardsticks: Yardsticks | None) -> None:
+        self.training, self.folder, self.yardsticks = training, folder, yardsticks
         kind = get_agent(training.agent)
         self.environments = training.environment.make(training.n_envs, one_head=kind.one_head, training=True)
         self.judged = training.environment.make(training.episodes)
@@ -248,11 +248,10 @@ class _Run:
         return self.earlier + time.perf_counter() - self.started
 
     def numbers(self, judgement: Judgement) -> dict[str, float]:
-        """Returns a judgement's numbers, the regret among them where it is known."""
-        found = judgement.numbers()
-        if self.bounds is not None:
-            found["regret"] = judgement.regret(self.bounds, self.training.environment.victim)
-        return found
+        """Returns a judgement's numbers, the regrets among them where they are known."""
+        known = self.yardsticks
+        more = {} if known is None else judgement.regrets(known, self.training.environment.victim)
+        return {**judgement.numbers(), **more}
 
     def view(self, judgement: Judgement, step: int) -> HeadMap:
         """Returns the picture of the best episode's head mask."""

@@ -74,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
         training = training_of(args)
         if args.profile:
             return _profile(training, args.json)
-        from prune_env.agents.environments import bounds_of
+        from prune_env.agents.environments import yardsticks_of
         from prune_env.agents.train import train
 
         try:
-            trained = train(training, args.logdir, bounds_of(training.environment), report)
+            trained = train(training, args.logdir, yardsticks_of(training.environment), report)
         except KeyboardInterrupt as error:
             raise InterruptedRunError(
                 f"interrupted; the last checkpoint is in {args.logdir}, and the same command goes on from there"
