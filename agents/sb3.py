@@ -1,7 +1,7 @@
 """Stable-Baselines3's algorithms with defaults for this problem, by name: what a newcomer trains first.
 
-Episodes are short and the reward undiscounted, so gamma is 1 everywhere; many environments step at once, so a rollout is
-short in each of them. The chance to explore ends before the training does.
+Episodes are short and the reward undiscounted, so gamma is 1 everywhere; many environments step at once, so that a
+rollout is short in each of them. What is paid for chance ends before the training does.
 """
 
 from __future__ import annotations

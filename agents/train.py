@@ -1,4 +1,4 @@
-"""Trains an agent: legs of rollouts, each followed by a judgement, a checkpoint and, if it is the best yet, a saved agent.
+"""Trains an agent: legs of rollouts, after each a judgement, a checkpoint and, if it is the best, a saved agent.
 
 A leg begins with fresh episodes and with generators that are seeded by the training's seed and the leg's first step:
 a training that was cut off and resumed gives the weights of one that was not. The folder holds

@@ -34,7 +34,7 @@ def network(seed: int = 0) -> HeadSetNet:
 def observed(layers: int, heads: int, seed: int, pad_to: tuple[int, int] | None = None) -> Observation:
     """What is seen after one random step, some heads of which may have failed."""
     generator = np.random.default_rng(seed)
-    scores = {name: generator.random((layers, heads)).round(1) for name in METRICS}
+    scores = {name: generator.random((layers, heads), np.float32).round(1) for name in METRICS}
     config = EnvConfig(threshold=0.8, on_violation="reject", max_heads_per_step=None, pad_to=pad_to)
     env = BertHeadPruneEnv(random_model(layers, heads, seed), scores, config)
     env.reset(seed=seed)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
+from prune_env.agents.learned import method_of
 from prune_env.agents.policies import FlatPolicy, HeadSetPolicy
-from prune_env.agents.saved import AgentCard, SavedAgent, acting, load_agent, method_of, save_agent
+from prune_env.agents.saved import AgentCard, SavedAgent, acting, load_agent, save_agent
 from prune_env.agents.sb3 import policy_class
 from prune_env.agents.transfer import spaces_for, transfer
 from prune_env.config import EnvConfig
@@ -29,7 +30,7 @@ METRICS = ("variance", "gradient")
 
 def env(layers: int = 3, heads: int = 4, metrics: tuple[str, ...] = METRICS) -> BertHeadPruneEnv:
     generator = np.random.default_rng(1)
-    scores = {name: generator.random((layers, heads)) for name in metrics}
+    scores = {name: generator.random((layers, heads), np.float32) for name in metrics}
     return BertHeadPruneEnv(random_model(layers, heads, 1), scores, EnvConfig(threshold=0.8, on_violation="reject"))
 
 
@@ -99,7 +100,7 @@ def test_on_a_model_of_the_trained_size_a_transferred_policy_is_the_policy() -> 
     assert isinstance(trained, HeadSetPolicy) and isinstance(moved, HeadSetPolicy)
     seen = trained.obs_to_tensor(observation)[0]
     with torch.no_grad():
-        (odds, value), (moved_odds, moved_value) = trained.net(seen), moved.net(seen)  # type: ignore[arg-type]
+        (odds, value), (moved_odds, moved_value) = trained.net(seen), moved.net(seen)
     assert torch.equal(odds, moved_odds) and torch.equal(value, moved_value)
 
 

@@ -137,7 +137,7 @@ def test_the_shortfall_weight_counts_in_training_alone() -> None:
 def test_an_environment_of_another_size_and_padding(tmp_path: Path) -> None:
     training = Training("ppo", "heads", choice("random-2x3-7", pad_to=[3, 4]), **SHORT)
     trained = train(training, tmp_path, yardsticks_of(training.environment))
-    assert 0 <= trained.deterministic["regret"]
+    assert trained.deterministic["regret"] >= 0
     assert load_agent(tmp_path).card.slots == 12
 
 
