@@ -32,7 +32,7 @@ def tensorboard_logger(folder: Path, first_step: int) -> Logger:
 
 
 class Episodes(BaseCallback):
-    """Logs the means of the episodes that ended in a rollout, under `episodes/`; the label flip rate under `oracle/`."""
+    """Logs means over the episodes that ended in a rollout, under `episodes/`; the label flip rate under `oracle/`."""
 
     def __init__(self) -> None:
         super().__init__()
