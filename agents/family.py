@@ -16,7 +16,8 @@ import numpy as np
 from prune_env.agents.environments import TABULAR_ID, EnvChoice, yardsticks_of
 from prune_env.agents.judge import judge
 from prune_env.agents.saved import SavedAgent, load_agent
-from prune_env.agents.train import OnStep, Trained, Training, train
+from prune_env.agents.train import OnStep, train
+from prune_env.agents.training import Trained, Training
 from prune_env.errors import ConfigError
 from prune_env.seeds import derive
 from prune_env.tabular.registry import list_twins

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prune_env.agents import family
+from prune_env.agents import environments, family
 from prune_env.agents.family import FamilyTraining, judge_on, train_on_family
 from prune_env.agents.saved import load_agent
 from prune_env.errors import ConfigError, UnknownNameError
@@ -19,7 +19,7 @@ def test_every_victim_of_the_test_set_is_judged_without_training_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tests = [twin_file(name) for name in ("random-2x3-7", "random-3x2-1")]
-    known = family.yardsticks_of
+    known = environments.yardsticks_of
     monkeypatch.setattr(family, "list_twins", lambda split: tests if split == "embedded" else [])
     # The random episodes that the regrets of four whole twins are measured by would take most of the time.
     monkeypatch.setattr(family, "yardsticks_of", lambda choice: None if choice.victim == "embedded" else known(choice))

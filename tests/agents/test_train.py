@@ -15,7 +15,8 @@ from prune_env.agents.environments import LIVE_ID, TABULAR_ID, EnvChoice, best_i
 from prune_env.agents.saved import load_agent
 from prune_env.agents.sb3 import PPOSettings, make_algorithm, settings_of
 from prune_env.agents.throughput import measure
-from prune_env.agents.train import Trained, Training, train
+from prune_env.agents.train import train
+from prune_env.agents.training import Trained, Training
 from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
 from prune_env.rewards import SparsityReward
 from prune_env.rollout import rollout

@@ -13,6 +13,7 @@ from prune_env.agents import train as trainings
 from prune_env.agents.environments import LIVE_ID, TABULAR_ID
 from prune_env.agents.saved import load_agent
 from prune_env.agents.sb3 import AGENTS, POLICIES
+from prune_env.agents.training import Training
 from prune_env.cli import train as command
 from prune_env.cli.main import main
 from tests.agents.twins import twin_file
@@ -25,7 +26,7 @@ def trained(folder: Path, *more: str) -> int:
     return main(["train", "--victim", twin_file("right"), "--logdir", str(folder), *SHORT, *more])
 
 
-def parsed(*arguments: str) -> trainings.Training:
+def parsed(*arguments: str) -> Training:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.training_of(parser.parse_args(["--victim", twin_file("right"), *arguments]))
