@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from prune_env.agents.environments import LIVE_ID, TABULAR_ID, EnvChoice, best_id, yardsticks_of
+from prune_env.agents.learned import method_of
 from prune_env.agents.saved import load_agent
 from prune_env.agents.sb3 import PPOSettings, make_algorithm, settings_of
 from prune_env.agents.throughput import measure
@@ -20,7 +21,11 @@ from prune_env.agents.training import Trained, Training
 from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
 from prune_env.rewards import SparsityReward
 from prune_env.rollout import rollout
+from prune_env.search import Search, find_mask
 from prune_env.tabular.environment import make_tabular_env
+from prune_env.victims.protocols import get_protocol
+from prune_env.victims.store import open_victim
+from prune_env.victims.task import build_task
 from tests.agents.twins import choice, twin_file
 
 SHORT: dict[str, Any] = {"steps": 400, "n_envs": 4, "leg": 200, "episodes": 2}
@@ -193,3 +198,16 @@ def test_the_card_says_how_it_was_made(tmp_path: Path) -> None:
     assert card["policy_arguments"] == {"wanted_heads": 1.0}
     assert card["training"]["steps"] == 400 and card["training"]["environment"]["env_id"] == TABULAR_ID
     assert set(card["training"]["versions"]) == {"prune_env", "gymnasium", "stable_baselines3", "torch"}
+
+
+def test_on_the_live_environment_and_in_a_search(tmp_path: Path) -> None:
+    """Trained on a live model, an agent finds a mask for a defender as any other method does."""
+    environment = EnvChoice("tiny-syntactic", LIVE_ID)
+    training = Training("maskable-ppo", "heads", environment, steps=50, n_envs=2, leg=50, episodes=2)
+    trained = train(training, tmp_path)
+    assert trained.steps == 50 and "regret" not in trained.deterministic
+    victim = open_victim("tiny-syntactic")
+    task = build_task(victim.suspect, get_protocol(victim.manifest.protocol), 11)
+    found = find_mask(task, method_of(tmp_path, "learned"), Search(victim.manifest.recommended))
+    assert found.mask.shape == (4, 4) and found.evaluations >= 2 and found.trace
+    assert found.threshold is not None and found.search_accuracy >= found.threshold
