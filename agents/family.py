@@ -28,7 +28,7 @@ _EPISODES = 4
 
 @dataclass(frozen=True)
 class FamilyTraining:
-    """How an agent is trained on a family of twins; defaults are those that were tuned on the train family.
+    """How an agent is trained on a family of twins; its rollouts are longer than on one victim, and passed less often.
 
     Attributes:
         agent: A name of `prune_env.agents.sb3.AGENTS`.
@@ -42,9 +42,9 @@ class FamilyTraining:
     """
 
     agent: str = "ppo"
-    steps: int = 400_000
+    steps: int = 200_000
     n_envs: int = 64
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=lambda: {"n_epochs": 4, "minibatches": 8})
     policy_arguments: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     train: str = "family-train"

@@ -7,7 +7,7 @@ rollout is short in each of them. What is paid for chance ends before the traini
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -83,6 +83,7 @@ class Kind:
         algorithm: "module:class" of the algorithm.
         policies: Policy name -> "module:class".
         settings: Its arguments' defaults.
+        of_heads: What of them is another with the policy "heads": its shared weights take larger steps.
         masked: Whether it is told what each bit may be.
         one_head: Whether an action is one head.
     """
@@ -90,6 +91,7 @@ class Kind:
     algorithm: str
     policies: Mapping[str, str]
     settings: Settings
+    of_heads: Mapping[str, Any] = field(default_factory=dict)
     masked: bool = False
     one_head: bool = False
 
@@ -103,12 +105,13 @@ _VALUES = {
     "heads": "prune_env.agents.q_policy:HeadSetQPolicy",
     "mlp": "stable_baselines3.dqn.policies:MultiInputPolicy",
 }
+_LARGER_STEPS = {"learning_rate": 3e-3}
 
 AGENTS: dict[str, Kind] = {
-    "ppo": Kind("stable_baselines3:PPO", _ACTOR_CRITIC, PPOSettings()),
+    "ppo": Kind("stable_baselines3:PPO", _ACTOR_CRITIC, PPOSettings(), _LARGER_STEPS),
     "a2c": Kind("stable_baselines3:A2C", _ACTOR_CRITIC, A2CSettings()),
     "dqn": Kind("stable_baselines3:DQN", _VALUES, DQNSettings(), one_head=True),
-    "maskable-ppo": Kind("sb3_contrib:MaskablePPO", _MASKABLE, PPOSettings(), masked=True),
+    "maskable-ppo": Kind("sb3_contrib:MaskablePPO", _MASKABLE, PPOSettings(), _LARGER_STEPS, masked=True),
 }
 """Every agent that `prune-env train` knows."""
 
@@ -127,15 +130,16 @@ def get_agent(name: str) -> Kind:
     return AGENTS[name]
 
 
-def settings_of(agent: str, changes: Mapping[str, Any]) -> Settings:
-    """Returns an agent's settings with some changed.
+def settings_of(agent: str, policy: str, changes: Mapping[str, Any]) -> Settings:
+    """Returns an agent's settings for a policy, with some changed.
 
     Raises:
         UnknownNameError: An agent or setting that does not exist.
         ConfigError: A value of another kind than the default.
     """
-    default = get_agent(agent).settings
-    known = {field.name: getattr(default, field.name) for field in fields(default)}
+    kind = get_agent(agent)
+    default = replace(kind.settings, **(kind.of_heads if policy == "heads" else {}))
+    known = {one.name: getattr(default, one.name) for one in fields(default)}
     for name, value in changes.items():
         if name not in known:
             raise UnknownNameError(f"setting of {agent}", name, known)

@@ -62,7 +62,7 @@ class Training:
     @property
     def settings(self) -> Settings:
         """The agent's settings."""
-        return settings_of(self.agent, self.changes)
+        return settings_of(self.agent, self.policy, self.changes)
 
     @property
     def rollout(self) -> int:

@@ -176,7 +176,8 @@ def test_what_does_not_exist_or_fit_is_refused(
 
 
 def test_settings_are_those_of_the_agent() -> None:
-    assert settings_of("ppo", {"learning_rate": 1}) == PPOSettings(learning_rate=1)
+    assert settings_of("ppo", "mlp", {"learning_rate": 1}) == PPOSettings(learning_rate=1)
+    assert settings_of("ppo", "heads", {}) == PPOSettings(learning_rate=3e-3)
     environments = choice("right").make(1)
     with pytest.raises(ConfigError, match="A2CSettings"):
         make_algorithm("a2c", "mlp", environments, PPOSettings(), seed=0, policy_arguments={})
