@@ -33,6 +33,9 @@ BATCH_TOKENS = 512
 TOLERANCE = 1e-4
 """Distance between the two best logits below which the evaluator decides; the two differ by about 1e-5."""
 
+REPORTS = 10
+"""How often progress is told, at most: a log gets a line each time."""
+
 Report = Callable[[int], None]
 """Called with the number of sentences done."""
 
@@ -63,8 +66,8 @@ def tabulate(model: PreTrainedModel, tokens: TokenizedSplit, report: Report | No
         right, close = walk.batch(torch.from_numpy(ids), torch.from_numpy(tokens.labels[batch]))
         counts += right
         doubtful |= close
-        done += len(batch)
-        if report is not None:
+        before, done = done, done + len(batch)
+        if report is not None and done * REPORTS // len(tokens) > before * REPORTS // len(tokens):
             report(done)
     _decide(counts, doubtful, evaluator)
     return TableEvaluator(layers, heads, counts, len(tokens))
