@@ -12,7 +12,7 @@ from prune_env import __version__
 from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameError
 
 COMMANDS = (
-    "victim", "data", "play", "bench", "table", "replay", "purify", "rebuild", "speed", "study", "report", "figures",
+    "victim", "data", "play", "train", "bench", "table", "replay", "purify", "rebuild", "speed", "study", "report", "figures",
 )  # fmt: skip
 """Each is a module of this package with `HELP`, `add_arguments` and `run`; add a command by adding its name."""
 
