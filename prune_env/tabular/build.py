@@ -13,16 +13,20 @@ from prune_env.cache import writable
 from prune_env.engine.exhaustive import tabulate
 from prune_env.engine.table import TableEvaluator
 from prune_env.engine.tokens import TokenizedSplit
+from prune_env.errors import ManifestError
 from prune_env.importance import METRICS
 from prune_env.oracle import oracle_tokens
 from prune_env.scoring import Scoring, scoring_of
 from prune_env.tabular.twin import PARTS, TabularTwin
-from prune_env.victims.manifest import library_versions
+from prune_env.victims.manifest import library_versions, read_fields
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import Victim, open_victim
 from prune_env.victims.task import build_task
 
 TASK_SEED = 11
+
+FAMILY_TABLE = "family.json"
+"""In a family's folder: its finished victims, with their set and kind."""
 
 KEPT_METRICS = tuple(name for name in METRICS if not name.startswith("as_released"))
 """Metrics that a twin holds, so that its environment shows the ones the live environment shows."""
@@ -122,6 +126,22 @@ def _tables(victim: Victim, scoring: Scoring, unfinished: Path | None, report: R
         done += len(splits[part])
         report(label, done, total)
     return tables
+
+
+def read_family(folder: Path) -> list[Source]:
+    """Returns the victims of a family's folder that its table lists, with their set and kind.
+
+    Raises:
+        ManifestError: No table, or one of another form.
+    """
+    path = folder / FAMILY_TABLE
+    rows = read_fields(path, 1, ["schema", "victims"], "a family of victims")["victims"]
+    try:
+        return [Source(str(folder / row["name"]), row["split"], row["kind"]) for row in rows]
+    except (TypeError, KeyError) as error:
+        raise ManifestError(
+            f"expected name, split and kind of each victim in {path}; build the family again"
+        ) from error
 
 
 def clear_unfinished(name: str, folder: Path) -> None:

@@ -153,6 +153,4 @@ def _size(pruned: int, optimum: Optimum, rates: NDArray[np.float64]) -> Size:
         return Size(pruned, masks, 0, None, None, None, None, lowest)
     found, correct = rates[holding], optimum.correct[holding]
     top = float(found[correct == correct.max()].mean())
-    return Size(
-        pruned, masks, len(holding), float(found.min()), float(found.mean()), float(found.max()), top, lowest
-    )
+    return Size(pruned, masks, len(holding), float(found.min()), float(found.mean()), float(found.max()), top, lowest)

@@ -185,9 +185,7 @@ def _value_of(reward: Reward) -> Callable[[Values, Values, NDArray[np.bool_], in
         return lambda pruned, accuracy, holds, first: pruned - pruned[first]
     if isinstance(reward, LagrangianReward):
         price = reward.multiplier
-        return lambda pruned, accuracy, holds, first: (
-            pruned - pruned[first] + price * (accuracy - accuracy[first])
-        )
+        return lambda pruned, accuracy, holds, first: pruned - pruned[first] + price * (accuracy - accuracy[first])
     if isinstance(reward, TerminalReward):
         return lambda pruned, accuracy, holds, first: pruned * holds
     raise ConfigError(

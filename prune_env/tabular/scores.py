@@ -19,8 +19,8 @@ from prune_env.rollout import rollout
 from prune_env.seeds import derive
 from prune_env.tabular.environment import importance_of
 from prune_env.tabular.play import EPISODES, SEED
-from prune_env.tabular.regret import Yardstick
 from prune_env.tabular.registry import TWINS
+from prune_env.tabular.regret import Yardstick
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMask, mask_to_text
 
@@ -143,7 +143,11 @@ def read_scores(path: Path = SCORES) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ManifestError(f"expected scores in {path}, got: {error}; write them with `tabular scores --out`") from error
+        raise ManifestError(
+            f"expected scores in {path}, got: {error}; write them with `tabular scores --out`"
+        ) from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise ManifestError(f"expected scores of schema {SCHEMA} in {path}; write them anew with `tabular scores --out`")
+        raise ManifestError(
+            f"expected scores of schema {SCHEMA} in {path}; write them anew with `tabular scores --out`"
+        )
     return content

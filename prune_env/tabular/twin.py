@@ -85,7 +85,9 @@ class TabularTwin:
         if not all(np.isfinite(one).all() for one in scores):
             raise ConfigError(f"expected finite importance in the twin {self.name!r}, got NaN or infinity")
         EnvConfig(**self.constraint)
-        wrong = {name for name, kind in META.items() if type(self.meta.get(name)) is not kind} | set(self.meta) - {*META}
+        wrong = {name for name, kind in META.items() if type(self.meta.get(name)) is not kind} | set(self.meta) - {
+            *META
+        }
         if wrong:
             raise ConfigError(f"the origin of the twin {self.name!r} is wrong in {', '.join(sorted(wrong))}")
 
@@ -141,7 +143,8 @@ class TabularTwin:
         layers, heads, sentences = header["layers"], header["heads"], header["sentences"]
         found = decode(counts, len(PARTS), layers, heads)
         tables = {
-            part: TableEvaluator(layers, heads, table, sentences[part]) for part, table in zip(PARTS, found, strict=True)
+            part: TableEvaluator(layers, heads, table, sentences[part])
+            for part, table in zip(PARTS, found, strict=True)
         }
         importance = {name: np.array(rows, dtype=np.float32) for name, rows in header["importance"].items()}
         kept = {name: header[name] for name in ("name", "layers", "heads", "constraint", "meta")}

@@ -48,7 +48,9 @@ def golden_twin() -> TabularTwin:
     return TabularTwin("golden", 2, 2, table, table, table, GOLDEN_IMPORTANCE, {"threshold": 0.85}, META)
 
 
-def env_on(twin: TabularTwin, reward: Reward | None = None, diagnostics: bool = False, **config: Any) -> BertHeadPruneEnv:
+def env_on(
+    twin: TabularTwin, reward: Reward | None = None, diagnostics: bool = False, **config: Any
+) -> BertHeadPruneEnv:
     """The environment on a twin, with its own constraint unless told otherwise."""
     given = {"threshold", "max_accuracy_drop"} & set(config)
     return BertHeadPruneEnv(
