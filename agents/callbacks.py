@@ -139,7 +139,5 @@ def log_head_map(logger: Logger, view: HeadMap) -> None:
 
 def log_settings(logger: Logger, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
     """Logs hyperparameters, as texts where they are no numbers, with the metrics that TensorBoard lists beside them."""
-    plain = {
-        name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in settings.items()
-    }
+    plain = {name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in settings.items()}
     logger.record("hyperparameters", HParam(plain, dict(metrics)), exclude=("stdout", "log", "json", "csv"))

@@ -186,12 +186,7 @@ def make_algorithm(
     if not kind.one_head:
         arguments["learning_rate"] = falling(arguments["learning_rate"])
     algorithm: BaseAlgorithm = _load(kind.algorithm)(
-        policy_class(agent, policy),
-        environments,
-        seed=seed,
-        policy_kwargs=dict(policy_arguments),
-        device=device,
-        **arguments,
+        policy_class(agent, policy), environments, seed=seed, policy_kwargs=dict(policy_arguments), device=device, **arguments
     )
     return algorithm
 

@@ -207,15 +207,11 @@ class _Run:
         """Judges what has been learned, saves it, and keeps the state to go on from."""
         seed = derive(self.training.seed, f"judgement:{step}") % _SEEDS
         agent = acting(self.card, self.algorithm.policy, seed)
-        found = {
-            how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")
-        }
+        found = {how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")}
         numbers = {how: self.numbers(one) for how, one in found.items()}
         for how, values in numbers.items():
             for name, value in values.items():
-                place = (
-                    f"oracle/{how}_{name.removeprefix('oracle/')}" if name.startswith("oracle/") else f"{how}/{name}"
-                )
+                place = f"oracle/{how}_{name.removeprefix('oracle/')}" if name.startswith("oracle/") else f"{how}/{name}"
                 self.logger.record(place, value)
         log_head_map(self.logger, self.view(found["deterministic"], step))
         self.logger.dump(step)
@@ -312,4 +308,6 @@ def _finished(training: Training, folder: Path) -> Trained | None:
 
 def _trained(folder: Path, result: Mapping[str, Any]) -> Trained:
     best = result["best"]
-    return Trained(folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"])
+    return Trained(
+        folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"]
+    )
