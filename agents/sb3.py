@@ -1,7 +1,7 @@
 """Stable-Baselines3's algorithms with defaults for this problem, by name: what a newcomer trains first.
 
-Episodes are short and the reward undiscounted, so gamma is 1 everywhere; many environments step at once, so a rollout is
-short in each of them. The chance to explore ends before the training does.
+Episodes are short and the reward undiscounted, so gamma is 1 everywhere; many environments step at once, so that a
+rollout is short in each of them. What is paid for chance ends before the training does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ _LAST_RATE = 0.05
 
 @dataclass(frozen=True)
 class PPOSettings:
-    """PPO's and MaskablePPO's own arguments, see Stable-Baselines3; the learning rate falls linearly."""
+    """PPO's and MaskablePPO's own arguments, see Stable-Baselines3; the learning rate falls linearly.
+
+    Attributes:
+        minibatches: Parts of a rollout for one gradient step each, at most: as many as divide it. It stands for
+            `batch_size`, which would have to be changed with the number of environments.
+    """
 
     learning_rate: float = 1e-3
     n_steps: int = 25
-    batch_size: int = 200
+    minibatches: int = 4
     n_epochs: int = 8
     gamma: float = 1.0
     gae_lambda: float = 0.95
@@ -183,12 +188,26 @@ def make_algorithm(
     if type(settings) is not type(kind.settings):
         raise ConfigError(f"expected {type(kind.settings).__name__} for {agent}, got {settings}; see settings_of")
     arguments = asdict(settings)
+    if isinstance(settings, PPOSettings):
+        arguments["batch_size"] = batch_size(environments.num_envs * settings.n_steps, arguments.pop("minibatches"))
     if not kind.one_head:
         arguments["learning_rate"] = falling(arguments["learning_rate"])
     algorithm: BaseAlgorithm = _load(kind.algorithm)(
-        policy_class(agent, policy), environments, seed=seed, policy_kwargs=dict(policy_arguments), device=device, **arguments
+        policy_class(agent, policy),
+        environments,
+        seed=seed,
+        policy_kwargs=dict(policy_arguments),
+        device=device,
+        **arguments,
     )
     return algorithm
+
+
+def batch_size(rollout: int, minibatches: int) -> int:
+    """Returns the size of the largest number of equal minibatches, at most so many, that a rollout of steps makes."""
+    return rollout // next(
+        parts for parts in range(max(1, min(minibatches, rollout // 2)), 0, -1) if rollout % parts == 0
+    )
 
 
 def falling(rate: float) -> Callable[[float], float]:

@@ -1,4 +1,4 @@
-"""Trains an agent: legs of rollouts, each followed by a judgement, a checkpoint and, if it is the best yet, a saved agent.
+"""Trains an agent: legs of rollouts, after each a judgement, a checkpoint and, if it is the best, a saved agent.
 
 A leg begins with fresh episodes and with generators that are seeded by the training's seed and the leg's first step:
 a training that was cut off and resumed gives the weights of one that was not. The folder holds
@@ -207,12 +207,12 @@ class _Run:
         """Judges what has been learned, saves it, and keeps the state to go on from."""
         seed = derive(self.training.seed, f"judgement:{step}") % _SEEDS
         agent = acting(self.card, self.algorithm.policy, seed)
-        found = {how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")}
+        found = {
+            how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")
+        }
         numbers = {how: self.numbers(one) for how, one in found.items()}
         for how, values in numbers.items():
-            for name, value in values.items():
-                place = f"oracle/{how}_{name.removeprefix('oracle/')}" if name.startswith("oracle/") else f"{how}/{name}"
-                self.logger.record(place, value)
+            self.log(how, values)
         log_head_map(self.logger, self.view(found["deterministic"], step))
         self.logger.dump(step)
         card = replace(self.card, training={**self.card.training, "steps": step})
@@ -230,9 +230,8 @@ class _Run:
         settings |= {"agent": self.training.agent, "policy": self.training.policy, "seed": self.training.seed}
         settings |= {"victim": self.training.environment.victim, "n_envs": self.training.n_envs, "steps": step}
         best = self.best["deterministic"]
-        log_settings(self.logger, settings, {f"best/{name}": value for name, value in best.items()})
-        for name, value in best.items():
-            self.logger.record(f"best/{name}", value)
+        log_settings(self.logger, settings, {_tag("best", name): value for name, value in best.items()})
+        self.log("best", best)
         self.logger.dump(step)
         self.logger.close()
         result = {"identity": self.training.identity, "steps": step, "seconds": self.seconds, "best": self.best}
@@ -241,6 +240,11 @@ class _Run:
         self.environments.close()
         self.judged.close()
         return _trained(self.folder, result)
+
+    def log(self, how: str, numbers: Mapping[str, float]) -> None:
+        """Writes a judgement's numbers."""
+        for name, value in numbers.items():
+            self.logger.record(_tag(how, name), value)
 
     @property
     def seconds(self) -> float:
@@ -265,6 +269,12 @@ class _Run:
             metric=metric,
             caption=f"{self.training.agent} after {step} steps",
         )
+
+
+def _tag(how: str, name: str) -> str:
+    """Returns a number's tag in TensorBoard; a diagnosis stands under "oracle"."""
+    plain = name.removeprefix("oracle/")
+    return f"{how}/{name}" if plain == name else f"oracle/{how}_{plain}"
 
 
 def _card(training: Training, environments: Any) -> AgentCard:
@@ -308,6 +318,4 @@ def _finished(training: Training, folder: Path) -> Trained | None:
 
 def _trained(folder: Path, result: Mapping[str, Any]) -> Trained:
     best = result["best"]
-    return Trained(
-        folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"]
-    )
+    return Trained(folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"])

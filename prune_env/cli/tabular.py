@@ -57,13 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         made = actions.add_parser(name, help=text, description=full, epilog=_EXAMPLES_OF[name], formatter_class=style)
         made.add_argument("names", nargs="*", metavar="NAME", help=names)
         if name != "build":
-            made.add_argument("--twins", type=Path, default=TWINS, metavar="DIR", help="folder of the twins (default: "
-                "those that ship)")  # fmt: skip
+            which = "folder of the twins (default: those that ship)"
+            made.add_argument("--twins", type=Path, default=TWINS, metavar="DIR", help=which)
         return made
 
     action("list", "list the twins and where they come from", f"{_NAMES} (default: all)")
-    build = action("build", "evaluate every mask of victims", "victims by embedded name or folder, or by their names in "
-        "--family (default: all of the family)")  # fmt: skip
+    victims = "victims by embedded name or folder, or by their names in --family (default: all of the family)"
+    build = action("build", "evaluate every mask of victims", victims)
     check = action("check", "hold twins to the live engine on random masks", f"{_NAMES} (default: all)")
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets a file NAME.twin each")
     for one in (build, check):
@@ -180,7 +180,7 @@ def _scores(args: argparse.Namespace) -> int:
 
     twins = _twins(args)
     with long_work("scoring") as report:
-        done = iter(range(1, len(twins) + 1))
+        done = iter(range(len(twins)))
         content = sheet(twins, lambda name: report(name, next(done), len(twins)))
     if args.out is not None:
         write_scores(content, args.out)

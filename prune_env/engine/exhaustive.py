@@ -33,8 +33,8 @@ BATCH_TOKENS = 512
 TOLERANCE = 1e-4
 """Distance between the two best logits below which the evaluator decides; the two differ by about 1e-5."""
 
-Report = Callable[[int, int], None]
-"""Called with (sentences done, sentences in all)."""
+Report = Callable[[int], None]
+"""Called with the number of sentences done."""
 
 
 def tabulate(model: PreTrainedModel, tokens: TokenizedSplit, report: Report | None = None) -> TableEvaluator:
@@ -65,7 +65,7 @@ def tabulate(model: PreTrainedModel, tokens: TokenizedSplit, report: Report | No
         doubtful |= close
         done += len(batch)
         if report is not None:
-            report(done, len(tokens))
+            report(done)
     _decide(counts, doubtful, evaluator)
     return TableEvaluator(layers, heads, counts, len(tokens))
 
@@ -141,4 +141,5 @@ class _Walk:
         context = functional.scaled_dot_product_attention(query, key, value)
         by_head = context.unflatten(0, (prefixes, size)).transpose(1, 2).flatten(2, 3)
         columns = block.output.weight.view(hidden, heads, -1).permute(1, 2, 0)
-        return torch.matmul(by_head, columns).unflatten(2, (size, rows))
+        parts: Tensor = torch.matmul(by_head, columns).unflatten(2, (size, rows))
+        return parts
