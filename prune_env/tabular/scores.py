@@ -59,9 +59,8 @@ class Score:
     oracle_lfr: float
 
 
-def score_twin(twin: TabularTwin) -> list[Score]:
+def scores_on(yardstick: Yardstick) -> list[Score]:
     """Plays everyone on a twin: the optimal policy first, then random play, then the scripts."""
-    yardstick = Yardstick(twin, twin.config())
     plan, random = yardstick.plan, yardstick.random
     scores = [
         _score("optimum", yardstick, [plan.value], [plan.masks[-1]], len(plan.masks)),
@@ -116,7 +115,7 @@ def sheet(twins: Iterable[TabularTwin], report: Callable[[str], None] | None = N
             "task_sha256": twin.meta["task_sha256"],
             "optimal_mask": mask_to_text(yardstick.plan.masks[-1]),
             "certified_optimum": yardstick.certified_scale.optimum,
-            "scores": [asdict(score) for score in score_twin(twin)],
+            "scores": [asdict(score) for score in scores_on(yardstick)],
         }
     return {
         "schema": SCHEMA,

@@ -33,6 +33,15 @@ def test_listing_and_scores(tmp_path: Path, capsys: Capture) -> None:
     assert all(Path(file).is_file() for file in files)
 
 
+def test_speed(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prune_env.tabular.speed.TURNS", 1)
+    assert main(["tabular", "speed", "embedded", "--num-envs", "4,256"]) == 0
+    rows = [line.split("│")[2:4] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    speeds = {name.strip(): float(speed.replace(",", "")) for name, speed in rows}
+    assert list(speeds) == ["single", "vector, 4", "vector, 256"]
+    assert speeds["vector, 256"] > speeds["vector, 4"] > 1000, "sub-environments must share their work"
+
+
 def test_checking_tells_a_right_twin_from_a_wrong_one(tmp_path: Path, capsys: Capture) -> None:
     shipped = get_twin("tiny-style")
     twin = replace(shipped, importance={"gradient": shipped.importance["gradient"]})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +16,7 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, ThresholdError, UnknownNameError
+from prune_env.registration import make_env
 from prune_env.rollout import rollout
 from prune_env.tabular.environment import make_tabular_env, make_tabular_vector_env
 from prune_env.tabular.family import BertHeadPruneFamilyEnv
@@ -103,6 +106,14 @@ def test_the_vector_entry_point() -> None:
             _, _, _, _, infos = env.step(np.eye(3, 17, dtype=np.int8))
         assert infos["accuracy"].shape == (3,)
     assert set(infos["victim"]) <= {"tiny-style", "tiny-style-organic", "tiny-syntactic", "tiny-syntactic-organic"}
+
+
+def test_the_docstring_names_every_argument() -> None:
+    documented = set(re.findall(r"^ {8}(\w+): ", make_tabular_env.__doc__ or "", re.MULTILINE))
+    errors = {name for name in documented if name.endswith("Error")}
+    assert documented - errors == set(inspect.signature(make_tabular_env).parameters)
+    live = set(inspect.signature(make_env).parameters)
+    assert set(inspect.signature(make_tabular_env).parameters) <= live, "arguments mean what they mean there"
 
 
 @pytest.mark.parametrize(

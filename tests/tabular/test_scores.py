@@ -9,8 +9,8 @@ import pytest
 
 from prune_env.errors import ManifestError
 from prune_env.tabular.registry import get_twin, list_twins
-from prune_env.tabular.regret import Yardstick
-from prune_env.tabular.scores import SCRIPTS, Score, read_scores, score_twin, sheet, write_scores
+from prune_env.tabular.regret import yardstick_of
+from prune_env.tabular.scores import SCRIPTS, Score, read_scores, scores_on, sheet, write_scores
 from prune_env.types import mask_from_text
 from tests.tabular.twins import random_twin
 
@@ -18,20 +18,18 @@ from tests.tabular.twins import random_twin
 def test_a_sample_of_the_shipped_scores_is_played_again() -> None:
     shipped = read_scores()
     assert set(shipped["twins"]) == set(list_twins())
-    for name in ("tiny-syntactic",):
-        entry = shipped["twins"][name]
-        assert entry["task_sha256"] == get_twin(name).meta["task_sha256"]
-        for score, wanted in zip(score_twin(get_twin(name)), entry["scores"], strict=True):
-            assert score.name == wanted["name"]
-            for key, value in wanted.items():
-                if isinstance(value, float):
-                    assert getattr(score, key) == pytest.approx(value, abs=1e-6), (name, score.name, key)
+    entry = shipped["twins"]["tiny-syntactic"]
+    for score, wanted in zip(scores_on(yardstick_of("tiny-syntactic")), entry["scores"], strict=True):
+        assert score.name == wanted["name"]
+        for key, value in wanted.items():
+            if isinstance(value, float):
+                assert getattr(score, key) == pytest.approx(value, abs=1e-6), (score.name, key)
 
 
 def test_every_shipped_score_holds_together() -> None:
     for name, entry in read_scores()["twins"].items():
-        twin = get_twin(name)
-        yardstick = Yardstick(twin, twin.config())
+        yardstick = yardstick_of(name)
+        assert entry["task_sha256"] == yardstick.twin.meta["task_sha256"]
         scores = [Score(**score) for score in entry["scores"]]
         optimum, random, *scripts = scores
         assert optimum.value == pytest.approx(yardstick.plan.value)
