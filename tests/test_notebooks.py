@@ -11,6 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from prune_env.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 16
@@ -85,6 +87,12 @@ def test_it_reads_like_a_text(path: Path) -> None:
 def test_every_file_it_links_exists(path: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", "\n".join(cell.source for cell in read(path).cells))
     assert all((path.parent / link).exists() for link in links if not link.startswith("http"))
+
+
+@every_notebook
+def test_every_command_it_names_exists(path: Path) -> None:
+    named = set(re.findall(r"prune-env ([a-z]+)", path.read_text(encoding="utf-8")))
+    assert named <= set(COMMANDS)
 
 
 def test_a_cell_that_fails_or_warns_is_seen(tmp_path: Path) -> None:
