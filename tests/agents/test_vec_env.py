@@ -138,11 +138,7 @@ def test_pictures() -> None:
     assert PruneVecEnv(vector()).get_images() == [None] * COUNT
 
 
-@pytest.mark.parametrize(
-    "make",
-    [golden_env, lambda: SyncVectorEnv([single]), lambda: gym.make(FAKE_ID)],
-    ids=["single", "next-step", "made"],
-)
+@pytest.mark.parametrize("make", [golden_env, lambda: SyncVectorEnv([single]), lambda: gym.make(FAKE_ID)], ids=str)
 def test_other_environments_are_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigError, match="SAME_STEP"):
         PruneVecEnv(make())
