@@ -13,3 +13,8 @@ register(
     entry_point="prune_env.registration:make_env",
     vector_entry_point="prune_env.registration:make_vector_env",
 )
+register(
+    id="BertHeadPruneTabular-v0",
+    entry_point="prune_env.tabular.environment:make_tabular_env",
+    vector_entry_point="prune_env.tabular.environment:make_tabular_vector_env",
+)

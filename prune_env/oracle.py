@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from prune_env.engine.tokens import tokenize
+from prune_env.engine.tokens import TokenizedSplit, tokenize
 from prune_env.engine.transformer import TransformerEvaluator
 from prune_env.scoring import Scoring
 from prune_env.victims.diagnosis import open_diagnosis
 from prune_env.victims.store import Victim
+
+
+def oracle_tokens(scoring: Scoring, victim: Victim) -> TokenizedSplit:
+    """Returns the judge's triggered validation sentences of the other classes, labelled as the target."""
+    diagnosis = open_diagnosis(victim)
+    triggered = diagnosis.triggered_dev.excluding(diagnosis.target).relabelled(diagnosis.target)
+    length = scoring.task.protocol.training.max_length
+    return tokenize(scoring.tokenizer, triggered.texts, triggered.labels, length)
 
 
 def oracle_evaluator(scoring: Scoring, victim: Victim) -> TransformerEvaluator:
@@ -14,7 +22,4 @@ def oracle_evaluator(scoring: Scoring, victim: Victim) -> TransformerEvaluator:
 
     It uses the judge's triggered VALIDATION sentences, so that nothing is ever chosen on the test set.
     """
-    diagnosis = open_diagnosis(victim)
-    triggered = diagnosis.triggered_dev.excluding(diagnosis.target).relabelled(diagnosis.target)
-    length = scoring.task.protocol.training.max_length
-    return scoring.evaluate_on(tokenize(scoring.tokenizer, triggered.texts, triggered.labels, length))
+    return scoring.evaluate_on(oracle_tokens(scoring, victim))

@@ -22,7 +22,7 @@ from prune_env.rewards import Outcome, Reward
 from prune_env.types import HeadScores
 from prune_env.vector_dynamics import HeadSets, VectorDynamics
 from prune_env.vector_rewards import terms_of
-from prune_env.vector_state import VectorState
+from prune_env.vector_state import Rows, VectorState
 from prune_env.vector_view import (
     ACCURACY,
     ACCURACY_CHANGE,
@@ -37,6 +37,9 @@ from prune_env.vector_view import (
 )
 
 Batch = tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+Random = tuple[np.random.Generator, int]
+"""A sub-environment's generator, and what it was seeded with."""
 
 
 class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]):
@@ -104,12 +107,13 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         self._observer = VectorObserver(
             one.observer, one.layout, config, evaluator.sentences, num_envs, one.measurement.diagnosed
         )
-        self._most_pruned = one.layout.size - one.layout.layers
+        self._size: int | NDArray[np.int64] = one.layout.size
+        self._most_pruned: int | NDArray[np.int64] = one.layout.size - one.layout.layers
         self._max_episode_steps = max_episode_steps
         self._violations_end = config.on_violation == "terminate"
         self._state = VectorState(num_envs, one.layout.slots)
         self._started, self._all_started = np.zeros(num_envs, dtype=np.bool_), False
-        self._random: list[tuple[np.random.Generator, int] | None] = [None] * num_envs  # each with its seed
+        self._random: list[Random | None] = [None] * num_envs
         self._all = np.ones(num_envs, dtype=np.bool_)
         self._action_shape = (num_envs, one.layout.slots + 1)
         self._default_start: tuple[VectorState, NDArray[np.float64]] | None = None
@@ -133,10 +137,9 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         options = dict(options or {})
         chosen = read_reset_mask(options.pop("reset_mask", None), self.num_envs)
         seeds = read_seeds(seed, self.num_envs)
-        kept, threshold = read_options(options, self.layout)
         rows = chosen.nonzero()[0]
         seeded = {row: seeding.np_random(own) for row in rows.tolist() if (own := seeds[row]) is not None}
-        start, fractions = self._measured(kept, threshold) if options else self._start()
+        start, fractions = self._starts(rows, options, seeded)
         for row, random in seeded.items():
             self._random[row] = random
         state = self._state
@@ -148,16 +151,25 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
         shown = self._observer.observe(state.masks, table.fractions)
         return shown, self._observer.infos(table.only(chosen), (), chosen, chosen)
 
-    def _start(self) -> tuple[VectorState, NDArray[np.float64]]:
-        """Returns how episodes start unless `reset` is told otherwise; measured at the first one."""
-        if self._default_start is None:
-            self._default_start = self._measured(*read_options({}, self.layout))
-        return self._default_start
+    def _starts(
+        self, rows: Rows, options: dict[str, Any], seeded: Mapping[int, Random]
+    ) -> tuple[VectorState, NDArray[np.float64]]:
+        """Returns how episodes start in some rows: one state for all of them or one each, and its fractions (10, ...).
 
-    def _measured(self, kept: NDArray[np.bool_], threshold: float | None) -> tuple[VectorState, NDArray[np.float64]]:
-        """Returns the start with a mask (slots,) and a threshold, and its fractions (10, 1)."""
-        start = self._dynamics.start(kept, threshold)
-        return start, self._observer.fractions(start)
+        The start without options is measured at the first one.
+
+        Args:
+            rows: Sub-environments.
+            options: As `reset` has them, without "reset_mask".
+            seeded: Generators, with their seeds, that this reset makes and the rows do not have yet.
+        """
+        if self._default_start is None or options:
+            start = self._dynamics.start(*read_options(options, self.layout))
+            measured = start, self._observer.fractions(start)
+            if options:
+                return measured
+            self._default_start = measured
+        return self._default_start
 
     def step(self, actions: NDArray[np.int8]) -> Batch:
         """Steps every sub-environment with its row of `actions` (K, n + 1).
@@ -210,12 +222,12 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
     def _next_episodes(self, table: InfoTable, names: tuple[str, ...], ended: NDArray[np.bool_]) -> dict[str, Any]:
         """Starts the next episodes of those that have ended, and returns what there was of their ends."""
         rows = ended.nonzero()[0]
-        observations = self._observer.observe(self._state.masks.take(rows, 1), table.fractions.take(rows, 1))
+        observations = self._observer.observe(self._state.masks.take(rows, 1), table.fractions.take(rows, 1), rows)
         final = np.empty(self.num_envs, dtype=object)  # None wherever nothing is written
         for row, arrays in zip(rows.tolist(), zip(*observations.values(), strict=True), strict=True):
             final[row] = dict(zip(observations, arrays, strict=True))
         infos = self._observer.infos(table.only(ended), names, ended, ended)
-        start, fractions = self._start()
+        start, fractions = self._starts(rows, {}, {})
         self._state.restart(rows, start)
         table.restart(rows, fractions)
         return {"final_obs": final, "_final_obs": ended, "final_info": infos, "_final_info": ended.copy()}
@@ -225,7 +237,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
     ) -> Outcome:
         """Returns what the step did; every field but the first is an array (K,)."""
         return cast("Callable[..., Outcome]", Outcome)(
-            self.layout.size,
+            self._size,
             fractions[GAIN],
             fractions[PRUNED],
             fractions[ACCURACY],
@@ -245,7 +257,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             )
         return self._state
 
-    def _seeded(self, row: int) -> tuple[np.random.Generator, int]:
+    def _seeded(self, row: int) -> Random:
         """Returns a sub-environment's generator and its seed, both drawn at the first need if `reset` got no seed."""
         random = self._random[row]
         if random is None:
@@ -278,7 +290,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             return None
         state = self._running()
         return tuple(
-            self._one.frame(
+            self._env_of(row).frame(
                 state.kept[row],
                 int(state.correct[row]),
                 float(state.threshold[row]),
@@ -287,3 +299,7 @@ class BertHeadPruneVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[An
             )
             for row in range(self.num_envs)
         )
+
+    def _env_of(self, row: int) -> BertHeadPruneEnv:
+        """Returns an environment on a sub-environment's model."""
+        return self._one

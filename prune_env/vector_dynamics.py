@@ -43,9 +43,9 @@ class VectorDynamics:
         """
         self._measurement = measurement
         self._layout = layout
-        self._limit = rules.limit
+        self._limit: int | NDArray[np.int64] = rules.limit
+        self._limited = rules.limit < layout.size
         self._rank = rules.rank
-        self._layer_ranks = rules.rank.reshape(layout.grid_layers, layout.grid_heads)
         self._backtracks = config.on_violation == "backtrack"
         self._remembers = config.on_violation != "terminate"
         self._max_evaluations = config.max_evaluations
@@ -81,11 +81,11 @@ class VectorDynamics:
         left = counted[2]
         np.subtract(asked, sizes, out=state.ignored)
         state.refused[:] = 0
-        if np.count_nonzero(left) < left.size:
-            self._protect(chosen, kept, left[:, :-1] == 0, state.protected)
+        if (emptied := self._emptied(left)) is not None:
+            self._protect(chosen, kept, emptied, state.protected)
             sizes -= state.protected
             trial = kept > chosen
-        if self._limit < self._layout.size and np.count_nonzero(sizes > self._limit):
+        if self._limited and np.count_nonzero(sizes > self._limit):
             np.maximum(sizes - self._limit, 0, out=state.dropped)
             sizes -= state.dropped
             for row in state.dropped.nonzero()[0].tolist():
@@ -95,6 +95,10 @@ class VectorDynamics:
             trial = kept > chosen
         return HeadSets(chosen, trial, sizes)
 
+    def _emptied(self, left: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Returns which layers have no head left, bool (K, layers), of the heads left in each and in all; or None."""
+        return left[:, :-1] == 0 if np.count_nonzero(left) < left.size else None
+
     def _protect(
         self,
         chosen: NDArray[np.bool_],
@@ -103,11 +107,15 @@ class VectorDynamics:
         protected: NDArray[np.int64],
     ) -> None:
         """Takes the most important head of each emptied layer (K, layers) out of its set, and notes how many, (K,)."""
-        grid = (len(kept), *self._layer_ranks.shape)
+        grid = (len(kept), self._layout.grid_layers, self._layout.grid_heads)
         rows, layers = emptied.nonzero()
-        ranks = np.where(kept.reshape(grid)[rows, layers], self._layer_ranks[layers], self._layout.slots)
+        ranks = np.where(kept.reshape(grid)[rows, layers], self._layer_ranks(rows, layers), self._layout.slots)
         chosen.reshape(grid)[rows, layers, ranks.argmin(axis=1)] = False
         protected[:] = np.bincount(rows, minlength=len(kept))
+
+    def _layer_ranks(self, rows: Rows, layers: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Returns the ranks of the heads of some layers, one a row, (len(rows), grid heads)."""
+        return self._rank.reshape(self._layout.grid_layers, self._layout.grid_heads)[layers]
 
     def attempt(self, state: VectorState, heads: HeadSets) -> NDArray[np.bool_]:
         """Tries to prune the sets: a mask changes where the threshold holds, or in part by backtracking.
@@ -134,7 +142,7 @@ class VectorDynamics:
             state.failed[undone] |= heads.slots[undone]
         np.subtract(state.standing, before, out=state.gains)
         if self._measurement.diagnosed and (changed := state.gained.nonzero()[0]).size:
-            state.lfr[changed] = self._measurement.label_flip_rates(state.kept[changed])
+            state.lfr[changed] = self._label_flip_rates(state.kept, changed)
         return violation
 
     def _ask(self, state: VectorState, masks: NDArray[np.bool_], rows: Rows, correct: NDArray[np.int64]) -> None:
@@ -144,14 +152,22 @@ class VectorDynamics:
         if not rows.size:
             return
         if len(rows) == len(masks):
-            correct[:] = self._measurement.counts(masks)
+            correct[:] = self._counts(masks, None)
             state.evaluations += 1
         else:
-            correct[rows] = self._measurement.counts(masks[rows])
+            correct[rows] = self._counts(masks, rows)
             state.evaluations[rows] += 1
         if self._remembers:
             for row in rows[correct[rows] < state.required[rows]].tolist():
                 state.missed[row][masks[row].tobytes()] = int(correct[row])
+
+    def _counts(self, masks: NDArray[np.bool_], rows: Rows | None) -> NDArray[np.int64]:
+        """Returns the correct sentences of some rows' masks (K, slots), (len(rows),); of all rows for None."""
+        return self._measurement.counts(masks if rows is None else masks[rows])
+
+    def _label_flip_rates(self, masks: NDArray[np.bool_], rows: Rows) -> NDArray[np.float64]:
+        """Returns the LFR of some rows' masks (K, slots), (len(rows),)."""
+        return self._measurement.label_flip_rates(masks[rows])
 
     def _recall(self, state: VectorState, masks: NDArray[np.bool_], rows: Rows, correct: NDArray[np.int64]) -> Rows:
         """Writes what the episodes know already into `correct` (K,), and returns the rows where they do not."""

@@ -18,7 +18,7 @@ def terms_of(
 
     Args:
         reward: One that takes arrays (`batched`) is asked once, any other once for each sub-environment.
-        outcome: What a step did; every field but the first is an array (K,).
+        outcome: What a step did; every field is an array (K,), the first may be one number for all.
         num_envs: K.
 
     Raises:
@@ -34,7 +34,8 @@ def terms_of(
         # NumPy may add more in another order, and `sum` compensates for rounding from Python 3.12 on.
         return tuple(terms), block, np.array([sum(values) for values in block.T.tolist()])
     columns = [cast("NDArray[Any]", column).tolist() for column in outcome[1:]]
-    each = [reward.terms(Outcome(outcome.heads, *row)) for row in zip(*columns, strict=True)]
+    heads = np.broadcast_to(outcome.heads, num_envs).tolist()
+    each = [reward.terms(Outcome(*row)) for row in zip(heads, *columns, strict=True)]
     names, sums = tuple(each[0]), np.array([sum(terms.values()) for terms in each], dtype=np.float64)
     if any(terms.keys() != each[0].keys() for terms in each):
         raise ConfigError(

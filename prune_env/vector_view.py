@@ -115,26 +115,32 @@ class VectorObserver:
 
     def fractions(self, state: VectorState) -> NDArray[np.float64]:
         """Returns the fractions (10, K) of a state."""
+        return self._shares(state, self._divisors[:, : state.numbers.shape[1]])
+
+    def _shares(self, state: VectorState, divisors: NDArray[np.float64]) -> NDArray[np.float64]:
         block = np.empty((10, state.numbers.shape[1]))
-        np.divide(state.shares, self._divisors[:, : block.shape[1]], out=block[:THRESHOLD])
+        np.divide(state.shares, divisors, out=block[:THRESHOLD])
         block[THRESHOLD:] = state.floats
         left = block[STEPS_LEFT:THRESHOLD]
         np.subtract(1, left, out=left)
         return block
 
-    def observe(self, masks: NDArray[np.bool_], fractions: NDArray[np.float64]) -> Observation:
-        """Returns the observations (K, ...) of some states, at most as many as there are sub-environments.
+    def observe(
+        self, masks: NDArray[np.bool_], fractions: NDArray[np.float64], rows: Rows | None = None
+    ) -> Observation:
+        """Returns the observations (R, ...) of some sub-environments.
 
         Args:
-            masks: bool (2, K, slots), their kept and failed heads.
-            fractions: Theirs, (10, K).
+            masks: bool (2, R, slots), their kept and failed heads.
+            fractions: Theirs, (10, R).
+            rows: Which they are, (R,); None for all of them.
         """
-        count = masks.shape[1]
         numbers = fractions.astype(np.float32)
-        observation: Observation = dict(zip(self._names, self._columns[:, :count].copy(), strict=True))
+        columns = self._columns.copy() if rows is None else self._columns[:, rows]
+        observation: Observation = dict(zip(self._names, columns, strict=True))
         kept, failed = masks.astype(_INT8)
         observation["mask"] = kept
-        observation["valid"] = self._valid[:count].copy()
+        observation["valid"] = self._valid.copy() if rows is None else self._valid[rows]
         observation["failed"] = failed
         observation["accuracy"] = numbers[ACCURACY, :, None]
         observation["last_change"] = numbers[CHANGE, :, None]

@@ -29,6 +29,7 @@ ORDER = (
     {"oracle"},
     {"registration"},
     {"search"},
+    {"tabular"},
     {"defense"},
     {"aids"},
     {"purification", "recheck", "replay"},

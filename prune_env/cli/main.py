@@ -13,6 +13,7 @@ from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameErro
 
 COMMANDS = (
     "victim", "data", "play", "bench", "table", "replay", "purify", "rebuild", "speed", "study", "report", "figures",
+    "tabular",
 )  # fmt: skip
 """Each is a module of this package with `HELP`, `add_arguments` and `run`; add a command by adding its name."""
 

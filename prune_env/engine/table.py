@@ -65,6 +65,7 @@ class TableEvaluator:
             )
         self._layers, self._heads, self._sentences = layers, heads, sentences
         self._counts = counts.astype(np.int32)
+        self._counts.setflags(write=False)
         # A digit is an affine function of its layer's bits, a place one of all bits, and all are exact in float64: one
         # product gives the digits plus one, which tell empty layers, and in its last column the places plus an offset.
         bits, radix = 2.0 ** np.arange(heads)[:, None], float(2**heads - 1) ** np.arange(layers - 1, -1, -1)[:, None]
@@ -89,6 +90,11 @@ class TableEvaluator:
     def sentences(self) -> int:
         """Sentences in the split."""
         return self._sentences
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Correct sentences of each valid mask in the table's order, ((2^heads - 1)^layers,); not to be written to."""
+        return self._counts
 
     def accuracy(self, masks: HeadMasks) -> NDArray[np.float64]:
         """Returns the share of sentences classified correctly under each mask, float64 (K,).

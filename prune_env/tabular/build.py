@@ -1,0 +1,150 @@
+"""Makes a victim's tabular twin: every mask evaluated on three splits, a finished split kept for the next run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prune_env.cache import writable
+from prune_env.engine.exhaustive import tabulate
+from prune_env.engine.table import TableEvaluator
+from prune_env.engine.tokens import TokenizedSplit
+from prune_env.errors import ManifestError
+from prune_env.importance import METRICS
+from prune_env.oracle import oracle_tokens
+from prune_env.scoring import Scoring, scoring_of
+from prune_env.tabular.twin import PARTS, TabularTwin
+from prune_env.victims.manifest import library_versions, read_fields
+from prune_env.victims.protocols import get_protocol
+from prune_env.victims.store import Victim, open_victim
+from prune_env.victims.task import build_task
+
+TASK_SEED = 11
+
+FAMILY_TABLE = "family.json"
+"""In a family's folder: its finished victims, with their set and kind."""
+
+KEPT_METRICS = tuple(name for name in METRICS if not name.startswith("as_released"))
+"""Metrics that a twin holds, so that its environment shows the ones the live environment shows."""
+
+Report = Callable[[str, int, int], None]
+"""Called with (what is being evaluated, sentences done, sentences in all)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A victim and what is noted about it in its twin.
+
+    Attributes:
+        victim: An embedded victim's name, or a victim's folder.
+        split: The set of twins it belongs to: "embedded", "family-train" or "family-test".
+        kind: How the backdoor was put in; by default "routed" or "organic", as the manifest says.
+    """
+
+    victim: str
+    split: str = "embedded"
+    kind: str | None = None
+
+
+def build_twin(
+    source: Source,
+    task_seed: int = TASK_SEED,
+    *,
+    data: str | None = None,
+    unfinished: Path | None = None,
+    report: Report | None = None,
+) -> TabularTwin:
+    """Evaluates every mask of a victim's scoring model on all of `search` and `certify`, and its masked-only LFR.
+
+    The LFR is that on the judge's triggered validation sentences of the other classes: a diagnosis.
+
+    Args:
+        source: The victim.
+        task_seed: The defender's seed, as in the live environment.
+        data: Data folder of victims on real data.
+        unfinished: Folder in which finished splits are kept until the twin is complete; None keeps none.
+        report: Told about progress.
+
+    Raises:
+        ConfigError: More valid masks than a table may hold.
+        PruneEnvError: As `open_victim` and `build_task` say.
+    """
+    victim = open_victim(source.victim)
+    protocol = get_protocol(victim.manifest.protocol)
+    scoring = scoring_of(build_task(victim.suspect, protocol, task_seed, data=data))
+    tables = _tables(victim, scoring, unfinished, report or (lambda *_: None))
+    manifest = victim.manifest
+    return TabularTwin(
+        name=victim.name,
+        layers=tables["search"].layers,
+        heads=tables["search"].heads,
+        **tables,
+        importance={name: np.asarray(found) for name, found in scoring.importance(KEPT_METRICS).items()},
+        constraint=dict(manifest.recommended),
+        meta={
+            "attack": manifest.attack,
+            "kind": source.kind or ("routed" if manifest.synthetic else "organic"),
+            "libraries": library_versions(),
+            "protocol": protocol.name,
+            "split": source.split,
+            "task_seed": task_seed,
+            "task_sha256": scoring.task.sha256,
+            "victim_sha256": manifest.sha256,
+        },
+    )
+
+
+def splits_of(victim: Victim, scoring: Scoring) -> dict[str, TokenizedSplit]:
+    """Returns the sentences behind each of a twin's tables, by the table's name."""
+    found = {name: scoring.task.tokens(name, scoring.tokenizer) for name in ("search", "certify")}
+    return found | {"oracle_lfr": oracle_tokens(scoring, victim)}
+
+
+def _tables(victim: Victim, scoring: Scoring, unfinished: Path | None, report: Report) -> dict[str, TableEvaluator]:
+    """Evaluates the splits that no earlier run has finished."""
+    splits, tables, done = splits_of(victim, scoring), {}, 0
+    total = sum(map(len, splits.values()))
+    judged = victim.manifest.files.get("diagnosis/triggered_dev.jsonl", "")
+    identity = hashlib.sha256(f"{scoring.task.sha256} {judged}".encode()).hexdigest()[:16]
+    for part in PARTS:
+        label = f"{victim.name}: {part}"
+        kept = None if unfinished is None else writable(unfinished) / f".{victim.name}-{identity}-{part}.npz"
+        if kept is not None and kept.is_file():
+            tables[part] = TableEvaluator.load(kept)
+        else:
+            before = done
+            model = scoring.task.scoring_model()
+            tables[part] = tabulate(
+                model, splits[part], lambda count, _, label=label, before=before: report(label, before + count, total)
+            )
+            if kept is not None:
+                tables[part].save(kept)
+        done += len(splits[part])
+        report(label, done, total)
+    return tables
+
+
+def read_family(folder: Path) -> list[Source]:
+    """Returns the victims of a family's folder that its table lists, with their set and kind.
+
+    Raises:
+        ManifestError: No table, or one of another form.
+    """
+    path = folder / FAMILY_TABLE
+    rows = read_fields(path, 1, ["schema", "victims"], "a family of victims")["victims"]
+    try:
+        return [Source(str(folder / row["name"]), row["split"], row["kind"]) for row in rows]
+    except (TypeError, KeyError) as error:
+        raise ManifestError(
+            f"expected name, split and kind of each victim in {path}; build the family again"
+        ) from error
+
+
+def clear_unfinished(name: str, folder: Path) -> None:
+    """Removes the splits kept for a twin that is complete."""
+    for path in folder.glob(f".{name}-*.npz"):
+        path.unlink()
