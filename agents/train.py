@@ -1,0 +1,313 @@
+"""Trains an agent: legs of rollouts, each followed by a judgement, a checkpoint and, if it is the best yet, a saved agent.
+
+A leg begins with fresh episodes and with generators that are seeded by the training's seed and the leg's first step:
+a training that was cut off and resumed gives the weights of one that was not. The folder holds
+
+    best/, last/   the agent, for `prune_env.agents.saved.load_agent`
+    checkpoint/    the state to go on from
+    tensorboard/   event files
+    training.json  what was asked for, and what came of it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.utils import set_random_seed
+
+from prune_env import __version__
+from prune_env.agents.callbacks import (
+    FOLDER,
+    Episodes,
+    Fading,
+    Legs,
+    Progress,
+    log_head_map,
+    log_settings,
+    tensorboard_logger,
+)
+from prune_env.agents.checkpoints import load_state, save_state
+from prune_env.agents.environments import EnvChoice, Yardsticks
+from prune_env.agents.judge import Judgement, in_grid, judge
+from prune_env.agents.saved import BEST, LAST, AgentCard, acting, save_agent
+from prune_env.agents.sb3 import Settings, get_agent, make_algorithm, settings_of
+from prune_env.cache import writable, write_text
+from prune_env.errors import CheckpointError, ConfigError
+from prune_env.render import HeadMap
+from prune_env.seeds import derive
+
+CHECKPOINT, RESULT = "checkpoint", "training.json"
+_LIBRARIES = ("gymnasium", "stable_baselines3", "torch")
+_SEEDS = 2**32
+"""Stable-Baselines3 seeds NumPy's old generator, which takes no more."""
+
+OnStep = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, and how.
+
+    Attributes:
+        agent: A name of `prune_env.agents.sb3.AGENTS`.
+        policy: "heads" or "mlp".
+        environment: Where.
+        steps: Environment steps in all; no more, and less by what does not fill a rollout.
+        n_envs: Environments that step at once.
+        seed: Of weights, draws and episodes.
+        changes: Settings of the agent that are not the defaults.
+        policy_arguments: Of the policy's class, such as {"wanted_heads": None}.
+        leg: Steps between two judgements, and checkpoints.
+        episodes: Environments of a judgement, one episode each.
+    """
+
+    agent: str
+    policy: str
+    environment: EnvChoice
+    steps: int = 20_000
+    n_envs: int = 32
+    seed: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    policy_arguments: Mapping[str, Any] = field(default_factory=dict)
+    leg: int = 4_000
+    episodes: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "n_envs", "leg", "episodes"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"expected {name} to be a whole number of at least 1, got {value!r}; correct it")
+        if type(self.seed) is not int or not 0 <= self.seed < _SEEDS:
+            raise ConfigError(f"expected a seed from 0 to 2^32 - 1, got {self.seed!r}; 0 is the default")
+        if self.steps < self.rollout:
+            raise ConfigError(
+                f"expected at least the {self.rollout} steps of one rollout, got {self.steps}; "
+                "raise the steps, or lower n_envs or n_steps"
+            )
+
+    @property
+    def settings(self) -> Settings:
+        """The agent's settings."""
+        return settings_of(self.agent, self.changes)
+
+    @property
+    def rollout(self) -> int:
+        """Steps between two updates."""
+        settings = self.settings
+        return self.n_envs * int(getattr(settings, "n_steps", 0) or getattr(settings, "train_freq", 1))
+
+    @property
+    def whole_steps(self) -> int:
+        """Steps that fill whole rollouts."""
+        return self.steps // self.rollout * self.rollout
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of everything that decides the outcome."""
+        content = {**asdict(self), "settings": asdict(self.settings), "version": __version__}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        folder: Where everything is.
+        steps: Environment steps taken.
+        best_step: After how many the best agent was saved.
+        deterministic: Numbers of the best agent's judgement without chance, see `Judgement.numbers`; and its regrets.
+        stochastic: The same with chance.
+        seconds: Wall time, judgements included, all sessions together.
+    """
+
+    folder: Path
+    steps: int
+    best_step: int
+    deterministic: Mapping[str, float]
+    stochastic: Mapping[str, float]
+    seconds: float
+
+
+def train(
+    training: Training, folder: Path, yardsticks: Yardsticks | None = None, report: OnStep | None = None
+) -> Trained:
+    """Trains, or goes on with a training that was cut off; a finished one is left as it is.
+
+    Args:
+        training: What and how.
+        folder: Of everything that is kept.
+        yardsticks: What judges episodes exactly, where the victims' tables are known: see `yardsticks_of`.
+        report: Told (what, steps done, steps in all).
+
+    Raises:
+        CheckpointError: The folder holds another training.
+        OutputError: It cannot be written.
+        PruneEnvError: As the environment says.
+    """
+    finished = _finished(training, folder)
+    return _Run(training, writable(folder), yardsticks).go(report) if finished is None else finished
+
+
+class _Run:
+    """One session of a training."""
+
+    def __init__(self, training: Training, folder: Path, yardsticks: Yardsticks | None) -> None:
+        self.training, self.folder, self.yardsticks = training, folder, yardsticks
+        kind = get_agent(training.agent)
+        self.environments = training.environment.make(training.n_envs, one_head=kind.one_head, training=True)
+        self.judged = training.environment.make(training.episodes)
+        self.algorithm = make_algorithm(
+            training.agent,
+            training.policy,
+            self.environments,
+            training.settings,
+            seed=training.seed,
+            policy_arguments=training.policy_arguments,
+        )
+        self.card = _card(training, self.judged)
+        self.best: dict[str, Any] = {}
+        self.earlier, self.started = 0.0, time.perf_counter()
+
+    def go(self, report: OnStep | None) -> Trained:
+        """Learns what is left to learn, and returns what came of all of it."""
+        notes = load_state(self.folder / CHECKPOINT, self.training.identity, self.algorithm)
+        if notes is not None:
+            self.best, self.earlier = notes["best"], notes["seconds"]
+        done, total = self.algorithm.num_timesteps, self.training.whole_steps
+        self.logger = tensorboard_logger(self.folder / FOLDER, done)
+        self.algorithm.set_logger(self.logger)
+        callbacks: list[Any] = [Legs(self.training.leg, self.begin, self.end), Episodes()]
+        if hasattr(self.training.settings, "ent_coef"):
+            callbacks.append(Fading(self.training.settings.ent_coef, total))
+        if report is not None:
+            callbacks.append(Progress(report, total))
+        self.algorithm.learn(
+            total - done, callback=callbacks, reset_num_timesteps=False, log_interval=_log_interval(self.training)
+        )
+        return self.finish()
+
+    def begin(self, step: int) -> Any:
+        """Seeds everything for the leg from this step on, and returns its first observations."""
+        seed = derive(self.training.seed, f"leg:{step}") % _SEEDS
+        set_random_seed(seed)
+        self.algorithm.action_space.seed(seed)
+        self.environments.seed(seed)
+        return self.environments.reset()
+
+    def end(self, step: int) -> None:
+        """Judges what has been learned, saves it, and keeps the state to go on from."""
+        seed = derive(self.training.seed, f"judgement:{step}") % _SEEDS
+        agent = acting(self.card, self.algorithm.policy, seed)
+        found = {how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")}
+        numbers = {how: self.numbers(one) for how, one in found.items()}
+        for how, values in numbers.items():
+            for name, value in values.items():
+                place = f"oracle/{how}_{name.removeprefix('oracle/')}" if name.startswith("oracle/") else f"{how}/{name}"
+                self.logger.record(place, value)
+        log_head_map(self.logger, self.view(found["deterministic"], step))
+        self.logger.dump(step)
+        card = replace(self.card, training={**self.card.training, "steps": step})
+        save_agent(self.folder / LAST, card, self.algorithm.policy)
+        if not self.best or numbers["deterministic"]["return"] >= self.best["deterministic"]["return"]:
+            save_agent(self.folder / BEST, card, self.algorithm.policy)
+            self.best = {"step": step, **numbers}
+        notes = {"best": self.best, "seconds": self.seconds}
+        save_state(self.folder / CHECKPOINT, self.training.identity, self.algorithm, notes)
+
+    def finish(self) -> Trained:
+        """Writes what came of it."""
+        step = self.algorithm.num_timesteps
+        settings = {**self.card.training["settings"], **self.card.training["policy_arguments"]}
+        settings |= {"agent": self.training.agent, "policy": self.training.policy, "seed": self.training.seed}
+        settings |= {"victim": self.training.environment.victim, "n_envs": self.training.n_envs, "steps": step}
+        best = self.best["deterministic"]
+        log_settings(self.logger, settings, {f"best/{name}": value for name, value in best.items()})
+        for name, value in best.items():
+            self.logger.record(f"best/{name}", value)
+        self.logger.dump(step)
+        self.logger.close()
+        result = {"identity": self.training.identity, "steps": step, "seconds": self.seconds, "best": self.best}
+        content = {"training": self.card.training, **result}
+        write_text(self.folder / RESULT, json.dumps(content, indent=2, sort_keys=True) + "\n")
+        self.environments.close()
+        self.judged.close()
+        return _trained(self.folder, result)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all sessions so far."""
+        return self.earlier + time.perf_counter() - self.started
+
+    def numbers(self, judgement: Judgement) -> dict[str, float]:
+        """Returns a judgement's numbers, the regrets among them where they are known."""
+        known = self.yardsticks
+        more = {} if known is None else judgement.regrets(known, self.training.environment.victim)
+        return {**judgement.numbers(), **more}
+
+    def view(self, judgement: Judgement, step: int) -> HeadMap:
+        """Returns the picture of the best episode's head mask."""
+        best, metric = judgement.best, self.card.metrics[0]
+        observation = best["terminal_observation"]
+        return HeadMap(
+            mask=in_grid(observation, "mask").astype(np.bool_),
+            importance=in_grid(observation, f"importance_{metric}"),
+            accuracy=best["accuracy"],
+            threshold=float(observation["threshold"][0]),
+            metric=metric,
+            caption=f"{self.training.agent} after {step} steps",
+        )
+
+
+def _card(training: Training, environments: Any) -> AgentCard:
+    (importance,) = {tuple(scores) for scores in environments.get_attr("importance", 0)}
+    environment = asdict(training.environment)
+    return AgentCard(
+        agent=training.agent,
+        policy=training.policy,
+        policy_arguments=dict(training.policy_arguments),
+        metrics=importance,
+        slots=int(environments.action_space.n) - 1,
+        training={
+            "environment": environment,
+            "settings": asdict(training.settings),
+            "policy_arguments": dict(training.policy_arguments),
+            "n_envs": training.n_envs,
+            "seed": training.seed,
+            "versions": {"prune_env": __version__, **{name: version(name) for name in _LIBRARIES}},
+        },
+    )
+
+
+def _log_interval(training: Training) -> int:
+    """Returns rollouts, or with DQN episodes, between two entries in the log."""
+    return 200 if get_agent(training.agent).one_head else max(1, 800 // training.rollout)
+
+
+def _finished(training: Training, folder: Path) -> Trained | None:
+    if not (folder / RESULT).exists():
+        return None
+    try:
+        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        if content["identity"] == training.identity:
+            return _trained(folder, content)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"expected a training's result in {folder / RESULT}: {error}; delete it") from error
+    raise CheckpointError(
+        f"expected this training or nothing in {folder}, got one with other settings; choose another folder"
+    )
+
+
+def _trained(folder: Path, result: Mapping[str, Any]) -> Trained:
+    best = result["best"]
+    return Trained(
+        folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"]
+    )
