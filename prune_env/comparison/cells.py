@@ -1,0 +1,161 @@
+"""One cell of the comparison: a contestant spends its budget, then it is judged on what it has not seen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prune_env import __version__
+from prune_env.agents.budget import Budget
+from prune_env.comparison.contestant import Contestant, Left, Pretraining, get_contestant
+from prune_env.comparison.problem import Problem, live_problem, tabular_problem
+from prune_env.comparison.trials import Trial, append_trial, trial_key
+from prune_env.env import BertHeadPruneEnv
+from prune_env.rollout import Episode, rollout
+from prune_env.seeds import derive
+from prune_env.types import mask_to_text
+
+TRIALS = "trials.jsonl"
+MODELS = "models"
+
+_LIBRARIES = ("cmaes", "gymnasium", "numpy", "stable_baselines3", "torch")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a comparison holds fixed.
+
+    Attributes:
+        out: Folder of trials and trained agents.
+        data: Data folder of victims on real data.
+        train_on: Set of tabular twins that agents are trained on before, or one twin.
+        train_steps: Environment steps of that training.
+        mode: The environment's `on_violation` for agents; scripts bring their own.
+    """
+
+    out: Path
+    data: str | None = None
+    train_on: str = "family-train"
+    train_steps: int = 200_000
+    mode: str = "terminate"
+
+    @property
+    def before(self) -> Pretraining:
+        """How agents are trained before."""
+        return Pretraining(self.train_on, self.train_steps, self.out / MODELS)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What has to be there before a contestant's cells of one seed."""
+
+    contestant: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One contestant, budget and seed on one victim.
+
+    Attributes:
+        experiment: Which one.
+        victim: A twin's name, or a victim's folder.
+        contestant: Registered name.
+        budget: Evaluations; None for as many as one episode may use, one a head and the start.
+        seed: Of all chance.
+    """
+
+    experiment: str
+    victim: str
+    contestant: str
+    budget: int | None
+    seed: int
+
+
+def problem_of(cell: Cell, settings: Settings) -> Problem:
+    """Returns what a cell is about."""
+    if cell.experiment == "real":
+        return live_problem(cell.victim, settings.data, settings.mode)
+    return tabular_problem(cell.victim, settings.mode)
+
+
+def budget_of(cell: Cell, problem: Problem) -> int:
+    """Returns a cell's evaluations."""
+    return problem.search.layers * problem.search.heads + 1 if cell.budget is None else cell.budget
+
+
+def settings_of(contestant: Contestant, problem: Problem, settings: Settings) -> dict[str, Any]:
+    """Returns everything that decides a trial, as JSON values."""
+    found = {"contestant": contestant.settings, "environment": asdict(problem.config)}
+    if contestant.kind == "trained":
+        found["before"] = {"victims": settings.train_on, "steps": settings.train_steps}
+    return found
+
+
+def key_of(cell: Cell, settings: Settings) -> str:
+    """Returns the key of the trial that a cell gives."""
+    problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
+    decided = settings_of(contestant, problem, settings)
+    return trial_key(cell.experiment, problem.identity, cell.contestant, decided, budget_of(cell, problem), cell.seed)
+
+
+def run_cell(cell: Cell, settings: Settings) -> Trial:
+    """Runs a cell and appends its trial."""
+    problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
+    budget = Budget(problem.search, problem.config, budget_of(cell, problem))
+    started = time.process_time(), time.perf_counter()
+    left = contestant.play(problem, budget, cell.seed, settings.before)
+    seconds, wall = time.process_time() - started[0], time.perf_counter() - started[1]
+    yardstick, found = problem.yardstick, budget.best
+    trial = Trial(
+        experiment=cell.experiment,
+        victim=problem.name,
+        identity=problem.identity,
+        contestant=cell.contestant,
+        kind=contestant.kind,
+        settings=settings_of(contestant, problem, settings),
+        budget=budget.limit,
+        seed=cell.seed,
+        evaluations=budget.used,
+        improvements=[
+            [one.evaluation, mask_to_text(one.mask), one.value, problem.certified(one.mask)]
+            for one in budget.improvements
+        ],
+        regret=None if yardstick is None else yardstick.regret(found.value),
+        certified_regret=None if yardstick is None else yardstick.certified_regret(found.mask),
+        oracle_lfr=problem.lfr(found.mask),
+        policy=_judged(left, problem, cell.seed),
+        steps=left.steps,
+        optimum=None if yardstick is None else yardstick.certified_scale.optimum,
+        seconds=seconds,
+        wall_seconds=wall,
+        versions={"prune_env": __version__, **{name: version(name) for name in _LIBRARIES}},
+    )
+    append_trial(settings.out / TRIALS, trial)
+    return trial
+
+
+def _judged(left: Left, problem: Problem, seed: int) -> dict[str, Any] | None:
+    """Returns what the policy's episode comes to; None if there is no policy."""
+    if left.episode is not None:
+        return _of_episode(left.episode, problem)
+    if left.policy is None:
+        return None
+    env = BertHeadPruneEnv(problem.search, problem.importance, problem.config)
+    return _of_episode(rollout(env, left.policy, derive(seed, "episode"), deterministic=True), problem)
+
+
+def _of_episode(episode: Episode, problem: Problem) -> dict[str, Any]:
+    yardstick = problem.yardstick
+    return {
+        "mask": mask_to_text(episode.mask),
+        "return": episode.episode_return,
+        "evaluations": episode.evaluations,
+        "certified": problem.certified(episode.mask),
+        "regret": None if yardstick is None else yardstick.regret(episode.episode_return),
+        "certified_regret": None if yardstick is None else yardstick.certified_regret(episode.mask),
+        "oracle_lfr": problem.lfr(episode.mask),
+    }

@@ -1,0 +1,118 @@
+"""What the comparison says, in sentences: does a learned agent beat scripts, random search and the other searchers?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+
+from prune_env.comparison.contestant import LEARNED
+from prune_env.comparison.rows import Row, rows_of, strata_of
+from prune_env.comparison.statistics import Estimate, difference
+from prune_env.comparison.trials import Trial
+
+RIVALS = {"random": "random search", "script": "the scripts", "searcher": "the searchers"}
+"""Kinds that learned agents are held against, in the order of a sentence."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The best learned agent against the best rival of a kind, at one budget, by certified value.
+
+    Attributes:
+        budget: Evaluations of both.
+        learned: The agent.
+        rival: The other one.
+        kind: Of the rival.
+        difference: Agent minus rival.
+    """
+
+    budget: int
+    learned: Row
+    rival: Row
+    kind: str
+    difference: Estimate
+
+    @property
+    def outcome(self) -> str:
+        """In one word: whether the interval lies above or below nought, or on both sides."""
+        if self.difference.low > 0:
+            return "beats"
+        return "loses to" if self.difference.high < 0 else "does not differ from"
+
+
+def contrasts(trials: Sequence[Trial], seed: int = 0) -> list[Contrast]:
+    """Returns the contrasts of every budget at which learned agents and rivals were run, small budgets first.
+
+    Args:
+        trials: Of one experiment.
+        seed: Of the resamples.
+    """
+    rows = rows_of(trials, seed)
+    found = []
+    for budget in sorted({row.budget for row in rows}):
+        learned = _best(rows, budget, LEARNED)
+        for kind in RIVALS:
+            rival = _best(rows, budget, (kind,))
+            if learned is not None and rival is not None:
+                found.append(_contrast(trials, learned, rival, seed))
+    return found
+
+
+def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
+    """Returns a sentence for each budget."""
+    found: dict[int, list[Contrast]] = {}
+    for contrast in contrasts(trials, seed):
+        found.setdefault(contrast.budget, []).append(contrast)
+    return [_sentence(budget, group) for budget, group in found.items()]
+
+
+def headline(trials: Sequence[Trial], seed: int = 0) -> str:
+    """Returns the answer of an experiment in one sentence."""
+    every = contrasts(trials, seed)
+    if not every:
+        return "No learned agent was compared with anyone at the same number of evaluations."
+    parts = []
+    for kind, name in RIVALS.items():
+        outcomes = [contrast.outcome for contrast in every if contrast.kind == kind]
+        if outcomes:
+            parts.append(f"{name} at {_share(outcomes, 'beats')} budgets (and loses at {outcomes.count('loses to')})")
+    return f"A learned agent beats {_joined(parts)}; elsewhere the difference may be chance."
+
+
+def _sentence(budget: int, group: Sequence[Contrast]) -> str:
+    learned = group[0].learned
+    parts = [
+        f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference "
+        f"{one.difference.value:+.3f} [{one.difference.low:+.3f}, {one.difference.high:+.3f}])"
+        for one in group
+    ]
+    start = f"At {budget} evaluations the best learned agent, {learned.contestant} ({learned.certified.value:.3f}),"
+    return f"{start} {_joined(parts)}."
+
+
+def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, seed: int) -> Contrast:
+    both = [
+        strata_of(
+            [one for one in trials if (one.contestant, one.budget) == (row.contestant, row.budget)],
+            attrgetter("certified"),
+        )
+        for row in (learned, rival)
+    ]
+    found = difference(both[0], both[1], np.random.default_rng(seed))
+    return Contrast(learned.budget, learned, rival, rival.kind, found)
+
+
+def _best(rows: Sequence[Row], budget: int, kinds: Sequence[str]) -> Row | None:
+    among = [row for row in rows if row.budget == budget and row.kind in kinds]
+    return max(among, key=lambda row: row.certified.value, default=None)
+
+
+def _share(outcomes: Sequence[str], wanted: str) -> str:
+    return f"{outcomes.count(wanted)} of {len(outcomes)}"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) if parts else ""
