@@ -123,7 +123,7 @@ class LinearEpsilonGreedy:
         env: gym.Env[Observation, Any],
         steps: int,
         seed: int,
-        on_step: Callable[[dict[str, Any]], None] | None = None,
+        progress: Callable[[int], float] | None = None,
     ) -> None:
         """Plays episodes and learns from every step, while epsilon falls.
 
@@ -131,29 +131,29 @@ class LinearEpsilonGreedy:
             env: `BertHeadPrune-v0` or its tabular twin, on one victim or many.
             steps: Steps in all.
             seed: Of the first reset.
-            on_step: Called with each step's `info`.
+            progress: Steps so far -> how far the learning is, in [0, 1], which epsilon falls by; None: by the steps. It
+                is asked before each step.
         """
-        watch = on_step or (lambda _: None)
+        share = progress or (lambda number: number / max(steps - 1, 1))
         observation, _ = env.reset(seed=seed)
         for number in range(steps):
-            share = number / max(steps - 1, 1)
-            self.epsilon = self.settings.epsilon + share * (self.settings.final_epsilon - self.settings.epsilon)
-            observation, info = self._step(env, observation)
-            watch(info)
+            fallen = min(share(number), 1.0) * (self.settings.final_epsilon - self.settings.epsilon)
+            self.epsilon = self.settings.epsilon + fallen
+            observation = self._step(env, observation)
         self.epsilon = self.settings.final_epsilon
 
-    def _step(self, env: gym.Env[Observation, Any], observation: Observation) -> tuple[Observation, dict[str, Any]]:
+    def _step(self, env: gym.Env[Observation, Any], observation: Observation) -> Observation:
         """Acts once and learns from what comes; returns the next observation, of a new episode where one ended."""
         features = self._features(observation)
         group = self._group(observation, features, explore=True)
-        after, reward, terminated, truncated, info = env.step(prune(observation, group, stop=not group))
+        after, reward, terminated, truncated, _ = env.step(prune(observation, group, stop=not group))
         if group:
             size = int(observation["valid"].sum())
             rest = 0.0 if terminated else self._best(after)
             self._update(features[group].sum(axis=0), float(reward) * size + self.settings.discount * rest)
         if terminated or truncated:
             after, _ = env.reset()
-        return after, info
+        return after
 
     def _update(self, features: NDArray[np.float64], target: float) -> None:
         error = target - float(features @ self.weights)

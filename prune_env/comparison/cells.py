@@ -11,15 +11,19 @@ from typing import Any
 from prune_env import __version__
 from prune_env.agents.budget import Budget
 from prune_env.comparison.contestant import Contestant, Left, Pretraining, get_contestant
-from prune_env.comparison.problem import Problem, live_problem, tabular_problem
+from prune_env.comparison.problem import Problem, Subject, live_problem, subject_of, tabular_problem
 from prune_env.comparison.trials import Trial, append_trial, trial_key
 from prune_env.env import BertHeadPruneEnv
 from prune_env.rollout import Episode, rollout
 from prune_env.seeds import derive
+from prune_env.tabular.regret import Yardstick
 from prune_env.types import mask_to_text
 
 TRIALS = "trials.jsonl"
 MODELS = "models"
+
+LIVE = "real"
+"""The experiment whose masks are evaluated as they are asked for."""
 
 _LIBRARIES = ("cmaes", "gymnasium", "numpy", "stable_baselines3", "torch")
 
@@ -77,46 +81,49 @@ class Cell:
 
 def problem_of(cell: Cell, settings: Settings) -> Problem:
     """Returns what a cell is about."""
-    if cell.experiment == "real":
+    if cell.experiment == LIVE:
         return live_problem(cell.victim, settings.data, settings.mode)
     return tabular_problem(cell.victim, settings.mode)
 
 
-def budget_of(cell: Cell, problem: Problem) -> int:
+def budget_of(cell: Cell, subject: Subject) -> int:
     """Returns a cell's evaluations."""
-    return problem.search.layers * problem.search.heads + 1 if cell.budget is None else cell.budget
+    return subject.size + 1 if cell.budget is None else cell.budget
 
 
-def settings_of(contestant: Contestant, problem: Problem, settings: Settings) -> dict[str, Any]:
+def decided_by(contestant: Contestant, subject: Subject, settings: Settings) -> dict[str, Any]:
     """Returns everything that decides a trial, as JSON values."""
-    found = {"contestant": contestant.settings, "environment": asdict(problem.config)}
+    found: dict[str, Any] = {"contestant": contestant.settings, "environment": asdict(subject.config)}
     if contestant.kind == "trained":
         found["before"] = {"victims": settings.train_on, "steps": settings.train_steps}
     return found
 
 
 def key_of(cell: Cell, settings: Settings) -> str:
-    """Returns the key of the trial that a cell gives."""
-    problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
-    decided = settings_of(contestant, problem, settings)
-    return trial_key(cell.experiment, problem.identity, cell.contestant, decided, budget_of(cell, problem), cell.seed)
+    """Returns the key of the trial that a cell gives; evaluates nothing."""
+    subject, contestant = (
+        subject_of(cell.victim, cell.experiment == LIVE, settings.mode),
+        get_contestant(cell.contestant),
+    )
+    decided = decided_by(contestant, subject, settings)
+    return trial_key(cell.experiment, subject.identity, cell.contestant, decided, budget_of(cell, subject), cell.seed)
 
 
 def run_cell(cell: Cell, settings: Settings) -> Trial:
     """Runs a cell and appends its trial."""
     problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
-    budget = Budget(problem.search, problem.config, budget_of(cell, problem))
+    budget = Budget(problem.search, problem.config, budget_of(cell, problem.subject))
     started = time.process_time(), time.perf_counter()
     left = contestant.play(problem, budget, cell.seed, settings.before)
     seconds, wall = time.process_time() - started[0], time.perf_counter() - started[1]
     yardstick, found = problem.yardstick, budget.best
     trial = Trial(
         experiment=cell.experiment,
-        victim=problem.name,
-        identity=problem.identity,
+        victim=problem.subject.name,
+        identity=problem.subject.identity,
         contestant=cell.contestant,
         kind=contestant.kind,
-        settings=settings_of(contestant, problem, settings),
+        settings=decided_by(contestant, problem.subject, settings),
         budget=budget.limit,
         seed=cell.seed,
         evaluations=budget.used,
@@ -129,13 +136,18 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
         oracle_lfr=problem.lfr(found.mask),
         policy=_judged(left, problem, cell.seed),
         steps=left.steps,
-        optimum=None if yardstick is None else yardstick.certified_scale.optimum,
+        scales=None if yardstick is None else _scales(yardstick),
         seconds=seconds,
         wall_seconds=wall,
         versions={"prune_env": __version__, **{name: version(name) for name in _LIBRARIES}},
     )
     append_trial(settings.out / TRIALS, trial)
     return trial
+
+
+def _scales(yardstick: Yardstick) -> dict[str, list[float]]:
+    scales = {"search": yardstick.scale, "certify": yardstick.certified_scale}
+    return {name: [scale.optimum, scale.random] for name, scale in scales.items()}
 
 
 def _judged(left: Left, problem: Problem, seed: int) -> dict[str, Any] | None:

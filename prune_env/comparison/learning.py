@@ -24,16 +24,14 @@ STEPS = 20_000
 
 @dataclass(frozen=True)
 class LinearLearner:
-    """The linear epsilon-greedy agent, `LinearEpsilonGreedy`.
+    """The linear epsilon-greedy agent, `LinearEpsilonGreedy`; epsilon falls with the evaluations that are spent.
 
     Attributes:
         slots: Whether each head has a weight of its own.
-        steps_per_evaluation: Steps for which epsilon falls, by the budget: known masks are asked for again and again.
         kind: "learner".
     """
 
     slots: bool = False
-    steps_per_evaluation: int = 8
     kind: str = "learner"
 
     @property
@@ -52,13 +50,14 @@ class LinearLearner:
         env = BertHeadPruneEnv(budget, problem.importance, problem.config)
         steps = 0
 
-        def count(_: dict[str, Any]) -> None:
+        def progress(done: int) -> float:
             nonlocal steps
-            steps += 1
+            steps = done
+            return max(done / STEPS, budget.used / budget.limit)
 
-        planned = min(STEPS, self.steps_per_evaluation * budget.limit)
         with suppress(BudgetSpentError):
-            agent.learn(env, planned, derive(seed, "episodes"), on_step=count)
+            agent.learn(env, STEPS, derive(seed, "episodes"), progress)
+        agent.epsilon = agent.settings.final_epsilon
         return Left(policy=agent, steps=steps)
 
 
@@ -72,6 +71,8 @@ class DeepLearner:
         evaluations_an_environment: One environment steps for so many evaluations of the budget, up to `most` of them:
             a small budget would otherwise be spent before the first update.
         most: Environments at most.
+        steps_an_evaluation: Steps that a training is planned for, for each evaluation of the budget, up to `STEPS`:
+            what falls with time falls within them.
         kind: "learner".
     """
 
@@ -79,6 +80,7 @@ class DeepLearner:
     policy: str = "heads"
     evaluations_an_environment: int = 50
     most: int = 32
+    steps_an_evaluation: int = 4
     kind: str = "learner"
 
     @property
@@ -104,19 +106,24 @@ class DeepLearner:
         made: Any = BertHeadPruneVectorEnv(budget, problem.importance, problem.config, count)
         one_head = get_agent(self.agent).one_head
         environments = PruneVecEnv(VectorOneHeadPerStep(made) if one_head else made)
-        settings = settings_of(self.agent, {})
-        if hasattr(settings, "n_epochs"):
-            # A batch is no larger than what one rollout brings.
-            settings = replace(settings, batch_size=min(settings.batch_size, count * settings.n_steps))
+        settings = self._fitting(settings_of(self.agent, {}), count, budget.limit)
         own = derive(seed, self.agent) % 2**32
         set_random_seed(own)
         environments.seed(derive(seed, "episodes") % 2**31)
         algorithm = make_algorithm(self.agent, self.policy, environments, settings, seed=own, policy_arguments={})
         environments.seed(derive(seed, "episodes") % 2**31)
         with suppress(BudgetSpentError):
-            algorithm.learn(STEPS)
+            algorithm.learn(min(STEPS, max(self.steps_an_evaluation * budget.limit, count)))
         algorithm.policy.set_training_mode(False)
         return Left(policy=_acting(self, algorithm.policy, problem), steps=algorithm.num_timesteps)
+
+    def _fitting(self, settings: Any, count: int, limit: int) -> Any:
+        """Returns settings whose batch is no larger than a rollout, and whose learning starts within the budget."""
+        if hasattr(settings, "n_epochs"):
+            return replace(settings, batch_size=min(settings.batch_size, count * settings.n_steps))
+        if hasattr(settings, "learning_starts"):
+            return replace(settings, learning_starts=min(settings.learning_starts, limit // 2))
+        return settings
 
 
 def _acting(learner: DeepLearner, policy: Any, problem: Problem) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from prune_env.agents.objective import certified_value
@@ -20,29 +20,47 @@ TASK_SEED = 11
 """Of the defender's task on a live victim."""
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is known of a victim before anything is evaluated.
+
+    Attributes:
+        name: The victim's name.
+        identity: SHA-256 of the twin's task, or of what the victim published.
+        size: Heads in all.
+        config: The constraint and the rules of the environment.
+    """
+
+    name: str
+    identity: str
+    size: int
+    config: EnvConfig
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """One victim, ready to be searched and judged.
 
     Attributes:
-        name: The victim's name.
-        identity: SHA-256 of what is evaluated: the twin's task, or the live task.
+        subject: The victim.
         search: Accuracy on the split that is searched on: all that contestants see, through a budget.
         importance: What heads are worth by each metric: what they see besides.
-        config: The constraint and the rules of the environment.
         certify: Accuracy on the split that nothing is chosen by.
         oracle_lfr: A diagnosis: its accuracy is the label flip rate of the masked model; None without triggered data.
         yardstick: What regret is measured by; None where not every mask is known.
     """
 
-    name: str
-    identity: str
+    subject: Subject
     search: Evaluator
     importance: Mapping[str, HeadScores]
-    config: EnvConfig
     certify: Evaluator
     oracle_lfr: Evaluator | None = None
     yardstick: Yardstick | None = None
+
+    @property
+    def config(self) -> EnvConfig:
+        """The constraint and the rules of the environment."""
+        return self.subject.config
 
     def certified(self, mask: HeadMask) -> float:
         """Returns what a mask (layers, heads) is worth on `certify`, see `prune_env.agents.objective`."""
@@ -51,6 +69,30 @@ class Problem:
     def lfr(self, mask: HeadMask) -> float | None:
         """Returns the label flip rate under a mask, a diagnosis; None if it is not known."""
         return None if self.oracle_lfr is None else float(self.oracle_lfr.accuracy(mask[None])[0])
+
+
+def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation) -> Subject:
+    """Returns what is known of a victim, without a model being loaded.
+
+    Args:
+        victim: A twin's name or file; a victim's folder or embedded name, if it is live.
+        live: Whether its masks are evaluated as they are asked for.
+        mode: The environment's `on_violation`.
+
+    Raises:
+        PruneEnvError: As `get_twin` and `open_victim` say.
+    """
+    if not live:
+        twin = get_twin(victim)
+        config = EnvConfig(**twin.constraint, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
+        return Subject(twin.name, str(twin.meta["task_sha256"]), twin.layers * twin.heads, config)
+    from prune_env.victims.checkpoint_folder import head_grid
+    from prune_env.victims.store import open_victim
+
+    opened = open_victim(victim)
+    layers, heads = head_grid(opened.suspect.folder) or (0, 0)
+    config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
+    return Subject(opened.name, opened.manifest.sha256, layers * heads, config)
 
 
 @lru_cache(maxsize=64)
@@ -64,17 +106,14 @@ def tabular_problem(victim: str, mode: str = EnvConfig.on_violation) -> Problem:
     Raises:
         PruneEnvError: As `get_twin` says.
     """
-    twin = get_twin(victim)
-    config = EnvConfig(**twin.constraint, on_violation=mode)
+    twin, subject = get_twin(victim), subject_of(victim, live=False, mode=mode)
     return Problem(
-        name=twin.name,
-        identity=str(twin.meta["task_sha256"]),
+        subject,
         search=twin.search,
         importance={name: twin.importance[name] for name in METRICS},
-        config=config,
         certify=twin.certify,
         oracle_lfr=twin.oracle_lfr,
-        yardstick=Yardstick(twin, config),
+        yardstick=Yardstick(twin, subject.config),
     )
 
 
@@ -100,16 +139,9 @@ def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_
     task = build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
     scoring = scoring_of(task)
     return Problem(
-        name=opened.name,
-        identity=task.sha256,
+        subject_of(victim, live=True, mode=mode),
         search=scoring.evaluator("search"),
         importance=scoring.importance(METRICS),
-        config=EnvConfig(**opened.manifest.recommended, on_violation=mode),  # type: ignore[arg-type]  # a constraint
         certify=scoring.evaluator("certify"),
         oracle_lfr=oracle_evaluator(scoring, opened),
     )
-
-
-def with_mode(problem: Problem, mode: str) -> Problem:
-    """Returns the problem with another rule for violations; values of masks do not depend on it."""
-    return replace(problem, config=replace(problem.config, on_violation=mode))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from prune_env.cache import write_text
+from prune_env.comparison import episodes, transfer
 from prune_env.comparison.rows import Row, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
 from prune_env.comparison.trials import EXPERIMENTS, Trial
@@ -30,7 +31,9 @@ LEGEND = (
     "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % stratified "
     "bootstrap intervals. An evaluation is a distinct mask asked for, training included where an agent trains on the "
     "victim. Regret: 0 = the best of all masks, 1 = random play. LFR is a diagnosis of the masked model, which nobody "
-    "but the judge sees. policy: mean regret of the policy's own deterministic episode."
+    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance. Settings are the "
+    "defaults of each contestant; none was tuned on these victims. In the sentences the best contestant of each kind is "
+    "the one that the same runs show to be best."
 )
 
 
@@ -51,10 +54,15 @@ def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
     parts: list[str] = []
     for name, group in by_experiment(trials).items():
         victims, seeds = sorted({one.victim for one in group}), {one.seed for one in group}
-        about = f"{len(victims)} victim{'s' * (len(victims) != 1)}, {len(seeds)} seeds."
-        said = "\n".join(f"- {sentence}" for sentence in sentences(group, seed))
-        parts += [f"**{TITLES[name]}** ({about[:-1]}). {headline(group, seed)}", said, table(rows_of(group, seed))]
+        about = f"{_count(victims, 'victim')}, {_count(seeds, 'seed')}"
+        said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
+        parts += [f"**{TITLES[name]}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
     return "\n\n".join(filter(None, [*parts, LEGEND]))
+
+
+def _said(experiment: str, trials: Sequence[Trial], seed: int) -> list[str]:
+    extra = {"tabular": [], "family": episodes.sentences(trials, seed), "real": transfer.sentences(trials)}
+    return [*sentences(trials, seed), *extra[experiment]]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -76,6 +84,10 @@ def table(rows: Sequence[Row]) -> str:
              "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}", f"{last.seconds:.2g}"]
         )  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _count(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def interval(found: Estimate) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def complete(trials: Iterable[Trial]) -> list[Trial]:
     for trial in found:
         for what, name, version in (
             ("victim", trial.victim, trial.identity),
-            ("contestant", f"{trial.contestant} on {trial.victim}", str(trial.settings)),
+            ("contestant", f"{trial.contestant} on {trial.victim}", json.dumps(trial.settings, sort_keys=True)),
         ):
             if known.setdefault((trial.experiment, what, name), version) != version:
                 raise RecordError(

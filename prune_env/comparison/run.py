@@ -15,8 +15,9 @@ from itertools import product
 from prune_env.baselines.locks import sole
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
-from prune_env.comparison.cells import TRIALS, Cell, Preparation, Settings, budget_of, key_of, problem_of, run_cell
+from prune_env.comparison.cells import LIVE, TRIALS, Cell, Preparation, Settings, budget_of, key_of, run_cell
 from prune_env.comparison.contestant import get_contestant
+from prune_env.comparison.problem import subject_of
 from prune_env.comparison.trials import EXPERIMENTS, Trial, read_trials
 from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError, WorkerError
 from prune_env.threads import threads
@@ -188,4 +189,5 @@ def named(unit: Unit) -> str:
 
 def evaluations_of(plan: Plan, settings: Settings) -> int:
     """Returns the evaluations that a plan's missing cells may ask for in all."""
-    return sum(budget_of(cell, problem_of(cell, settings)) for cell in missing(plan, settings).cells)
+    subjects = {one: subject_of(one, plan.experiment == LIVE, settings.mode) for one in plan.victims}
+    return sum(budget_of(cell, subjects[cell.victim]) for cell in missing(plan, settings).cells)

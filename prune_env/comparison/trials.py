@@ -44,7 +44,8 @@ class Trial:
             `evaluations`, `certified`, `regret`, `certified_regret`, `oracle_lfr`; None for a search of masks. For a
             script the episode that it played.
         steps: Environment steps of training on this victim.
-        optimum: Largest value of any mask on `certify`; None where not every mask is known.
+        scales: What regret is measured by: "search" and "certify" -> [optimum, mean of random play]; None where not
+            every mask is known.
         seconds: Processor time of the contestant, preparation left out.
         wall_seconds: The same by the clock.
         versions: Libraries.
@@ -66,7 +67,7 @@ class Trial:
     oracle_lfr: float | None
     policy: dict[str, Any] | None
     steps: int
-    optimum: float | None
+    scales: dict[str, list[float]] | None
     seconds: float
     wall_seconds: float
     versions: dict[str, str]
@@ -86,6 +87,11 @@ class Trial:
     def value(self) -> float:
         """The found mask's value on `search`."""
         return float(self.improvements[-1][2])
+
+    @property
+    def optimum(self) -> float | None:
+        """Largest value of any mask on `certify`; None where not every mask is known."""
+        return None if self.scales is None else self.scales["certify"][0]
 
     def certified_after(self, evaluations: NDArray[np.int64]) -> NDArray[np.float64]:
         """Returns the value on `certify` of the mask that was best on `search` after so many evaluations, (K,)."""

@@ -17,6 +17,9 @@ RIVALS = {"random": "random search", "script": "the scripts", "searcher": "the s
 """Kinds that learned agents are held against, in the order of a sentence."""
 
 
+WINS, LOSES, EVEN = "beats", "loses to", "is not told apart from"
+
+
 @dataclass(frozen=True)
 class Contrast:
     """The best learned agent against the best rival of a kind, at one budget, by certified value.
@@ -37,10 +40,10 @@ class Contrast:
 
     @property
     def outcome(self) -> str:
-        """In one word: whether the interval lies above or below nought, or on both sides."""
+        """In words: whether the interval lies above or below nought, or on both sides."""
         if self.difference.low > 0:
-            return "beats"
-        return "loses to" if self.difference.high < 0 else "does not differ from"
+            return WINS
+        return LOSES if self.difference.high < 0 else EVEN
 
 
 def contrasts(trials: Sequence[Trial], seed: int = 0) -> list[Contrast]:
@@ -70,16 +73,21 @@ def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
 
 
 def headline(trials: Sequence[Trial], seed: int = 0) -> str:
-    """Returns the answer of an experiment in one sentence."""
+    """Returns the answer of an experiment: yes, no or in part, and the count of budgets behind it."""
     every = contrasts(trials, seed)
     if not every:
         return "No learned agent was compared with anyone at the same number of evaluations."
-    parts = []
-    for kind, name in RIVALS.items():
-        outcomes = [contrast.outcome for contrast in every if contrast.kind == kind]
-        if outcomes:
-            parts.append(f"{name} at {_share(outcomes, 'beats')} budgets (and loses at {outcomes.count('loses to')})")
-    return f"A learned agent beats {_joined(parts)}; elsewhere the difference may be chance."
+    counts = {kind: [one.outcome for one in every if one.kind == kind] for kind in RIVALS}
+    asked = [outcome for kind in ("random", "script") for outcome in counts[kind]]
+    wins = asked.count(WINS)
+    answer = "Yes" if wins == len(asked) and asked else "In part" if wins else "No"
+    parts = [
+        f"against {RIVALS[kind]} it wins at {found.count(WINS)} of {len(found)} budgets and loses at {found.count(LOSES)}"
+        for kind, found in counts.items()
+        if found
+    ]
+    question = "Does a learned agent beat scripts and random search at the same number of evaluations?"
+    return f"{question} {answer}: {', '.join(parts)}."
 
 
 def _sentence(budget: int, group: Sequence[Contrast]) -> str:
@@ -108,10 +116,6 @@ def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, seed: int) -> C
 def _best(rows: Sequence[Row], budget: int, kinds: Sequence[str]) -> Row | None:
     among = [row for row in rows if row.budget == budget and row.kind in kinds]
     return max(among, key=lambda row: row.certified.value, default=None)
-
-
-def _share(outcomes: Sequence[str], wanted: str) -> str:
-    return f"{outcomes.count(wanted)} of {len(outcomes)}"
 
 
 def _joined(parts: Sequence[str]) -> str:
