@@ -125,6 +125,7 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
         kind=contestant.kind,
         settings=decided_by(contestant, problem.subject, settings),
         budget=budget.limit,
+        per_episode=cell.budget is None,
         seed=cell.seed,
         evaluations=budget.used,
         improvements=[

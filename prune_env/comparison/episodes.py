@@ -122,8 +122,8 @@ def _sentence(one: Episodes, met: Sequence[Match]) -> str:
         if group
     ]
     start = (
-        f"{one.agent}, one episode without chance of {one.evaluations:.1f} evaluations on average: mean normalised regret "
-        f"{_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
+        f"{one.agent}, one episode without chance, {one.evaluations:.1f} evaluations on average: mean normalised "
+        f"regret {_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
     )
     return f"{start}; after as many evaluations {'; '.join(parts)}." if parts else f"{start}."
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prune_env.cache import write_text
 from prune_env.comparison import episodes, transfer
-from prune_env.comparison.rows import Row, complete, place, rows_of
+from prune_env.comparison.rows import Row, amount, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
 from prune_env.comparison.trials import EXPERIMENTS, Trial
 from prune_env.comparison.verdict import headline, sentences
@@ -31,9 +31,9 @@ LEGEND = (
     "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % stratified "
     "bootstrap intervals. An evaluation is a distinct mask asked for, training included where an agent trains on the "
     "victim. Regret: 0 = the best of all masks, 1 = random play. LFR is a diagnosis of the masked model, which nobody "
-    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance. Settings are the "
-    "defaults of each contestant; none was tuned on these victims. In the sentences the best contestant of each kind is "
-    "the one that the same runs show to be best."
+    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance. s: processor "
+    "seconds. Settings are each contestant's defaults, tuned on none of these victims. The best contestant of a kind "
+    "is the one that these same runs show to be best."
 )
 
 
@@ -67,10 +67,10 @@ def _said(experiment: str, trials: Sequence[Trial], seed: int) -> list[str]:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns certified values by budget, and what else there is at each contestant's largest budget, as Markdown."""
-    budgets = sorted({row.budget for row in rows})
+    budgets = sorted({row.budget for row in rows}, key=lambda budget: budget or 0)
     found = {(row.contestant, row.budget): row for row in rows}
     names = sorted({row.contestant for row in rows}, key=place)
-    head = ["contestant", "kind", *(f"{budget:,} evaluations" for budget in budgets)]
+    head = ["contestant", "kind", *map(amount, budgets)]
     head += ["regret", "certified regret", "policy", "LFR", "s"]
     lines = [head, ["---", "---", *(["---:"] * (len(head) - 2))]]
     for name in names:

@@ -24,7 +24,7 @@ class Row:
     Attributes:
         contestant: Its name.
         kind: What it is.
-        budget: Evaluations that were allowed.
+        budget: Evaluations that were allowed; None for as many as one episode may use.
         runs: Victims times seeds.
         evaluations: Asked for, on average.
         certified: Value of the best mask on `certify`.
@@ -38,7 +38,7 @@ class Row:
 
     contestant: str
     kind: str
-    budget: int
+    budget: int | None
     runs: int
     evaluations: float
     certified: Estimate
@@ -57,10 +57,10 @@ def rows_of(trials: Iterable[Trial], seed: int = 0) -> list[Row]:
         trials: Of one experiment.
         seed: Of the resamples.
     """
-    groups: dict[tuple[int, str], list[Trial]] = defaultdict(list)
+    groups: dict[tuple[int | None, str], list[Trial]] = defaultdict(list)
     for trial in complete(trials):
-        groups[trial.budget, trial.contestant].append(trial)
-    order = sorted(groups, key=lambda key: (key[0], place(key[1])))
+        groups[trial.allowance, trial.contestant].append(trial)
+    order = sorted(groups, key=lambda key: (key[0] or 0, place(key[1])))
     return [_row(groups[key], seed) for key in order]
 
 
@@ -70,7 +70,7 @@ def complete(trials: Iterable[Trial]) -> list[Trial]:
     Raises:
         RecordError: Two versions of one victim, or of one contestant.
     """
-    found, known = list(trials), {}
+    found, known = list(trials), dict[tuple[str, str, str], str]()
     for trial in found:
         for what, name, version in (
             ("victim", trial.victim, trial.identity),
@@ -89,6 +89,11 @@ def place(contestant: str) -> tuple[int, str]:
     return (names.index(contestant) if contestant in names else len(names), contestant)
 
 
+def amount(budget: int | None) -> str:
+    """Returns a budget in words."""
+    return "one episode's evaluations" if budget is None else f"{budget:,} evaluations"
+
+
 def strata_of(trials: Iterable[Trial], number: Callable[[Trial], float]) -> list[NDArray[np.float64]]:
     """Returns a number of each trial by victim, (seeds,) each."""
     groups: dict[str, list[float]] = defaultdict(list)
@@ -103,7 +108,7 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
     return Row(
         contestant=first.contestant,
         kind=first.kind,
-        budget=first.budget,
+        budget=first.allowance,
         runs=len(trials),
         evaluations=float(np.mean([trial.evaluations for trial in trials])),
         certified=_estimate(trials, "certified", seed),

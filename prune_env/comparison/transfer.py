@@ -1,4 +1,4 @@
-"""What transfer is worth where the optimum is unknown: a trained agent's share of the best that anyone found with more."""
+"""What transfer is worth where no optimum is known: a trained agent's share of the best that anyone found."""
 
 from __future__ import annotations
 

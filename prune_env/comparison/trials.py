@@ -33,6 +33,7 @@ class Trial:
         kind: What it is.
         settings: All that decides what it does: its own, the environment's, and how it was trained before.
         budget: Evaluations that were allowed.
+        per_episode: Whether that is what one episode may use, one evaluation a head and one more.
         seed: Of all its chance.
         evaluations: Distinct masks it asked for.
         improvements: Each mask that was better on `search` than all before: [evaluation, mask, value on `search`, value
@@ -59,6 +60,7 @@ class Trial:
     kind: str
     settings: dict[str, Any]
     budget: int
+    per_episode: bool
     seed: int
     evaluations: int
     improvements: list[list[Any]]
@@ -77,6 +79,11 @@ class Trial:
     def key(self) -> str:
         """What makes a second trial the same."""
         return trial_key(self.experiment, self.identity, self.contestant, self.settings, self.budget, self.seed)
+
+    @property
+    def allowance(self) -> int | None:
+        """The budget; None for what one episode may use, whatever the model's size."""
+        return None if self.per_episode else self.budget
 
     @property
     def certified(self) -> float:

@@ -9,7 +9,7 @@ from operator import attrgetter
 import numpy as np
 
 from prune_env.comparison.contestant import LEARNED
-from prune_env.comparison.rows import Row, rows_of, strata_of
+from prune_env.comparison.rows import Row, amount, rows_of, strata_of
 from prune_env.comparison.statistics import Estimate, difference
 from prune_env.comparison.trials import Trial
 
@@ -32,7 +32,7 @@ class Contrast:
         difference: Agent minus rival.
     """
 
-    budget: int
+    budget: int | None
     learned: Row
     rival: Row
     kind: str
@@ -55,7 +55,7 @@ def contrasts(trials: Sequence[Trial], seed: int = 0) -> list[Contrast]:
     """
     rows = rows_of(trials, seed)
     found = []
-    for budget in sorted({row.budget for row in rows}):
+    for budget in sorted({row.budget for row in rows}, key=lambda budget: budget or 0):
         learned = _best(rows, budget, LEARNED)
         for kind in RIVALS:
             rival = _best(rows, budget, (kind,))
@@ -66,7 +66,7 @@ def contrasts(trials: Sequence[Trial], seed: int = 0) -> list[Contrast]:
 
 def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
     """Returns a sentence for each budget."""
-    found: dict[int, list[Contrast]] = {}
+    found: dict[int | None, list[Contrast]] = {}
     for contrast in contrasts(trials, seed):
         found.setdefault(contrast.budget, []).append(contrast)
     return [_sentence(budget, group) for budget, group in found.items()]
@@ -82,29 +82,30 @@ def headline(trials: Sequence[Trial], seed: int = 0) -> str:
     wins = asked.count(WINS)
     answer = "Yes" if wins == len(asked) and asked else "In part" if wins else "No"
     parts = [
-        f"against {RIVALS[kind]} it wins at {found.count(WINS)} of {len(found)} budgets and loses at {found.count(LOSES)}"
+        f"against {RIVALS[kind]} it wins at {found.count(WINS)}, loses at {found.count(LOSES)}"
         for kind, found in counts.items()
         if found
     ]
     question = "Does a learned agent beat scripts and random search at the same number of evaluations?"
-    return f"{question} {answer}: {', '.join(parts)}."
+    budgets = len({one.budget for one in every})
+    return f"{question} {answer}. Of {budgets} budget{'s' * (budgets != 1)}: {'; '.join(parts)}."
 
 
-def _sentence(budget: int, group: Sequence[Contrast]) -> str:
+def _sentence(budget: int | None, group: Sequence[Contrast]) -> str:
     learned = group[0].learned
     parts = [
         f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference "
         f"{one.difference.value:+.3f} [{one.difference.low:+.3f}, {one.difference.high:+.3f}])"
         for one in group
     ]
-    start = f"At {budget} evaluations the best learned agent, {learned.contestant} ({learned.certified.value:.3f}),"
+    start = f"With {amount(budget)} the best learned agent, {learned.contestant} ({learned.certified.value:.3f}),"
     return f"{start} {_joined(parts)}."
 
 
 def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, seed: int) -> Contrast:
     both = [
         strata_of(
-            [one for one in trials if (one.contestant, one.budget) == (row.contestant, row.budget)],
+            [one for one in trials if (one.contestant, one.allowance) == (row.contestant, row.budget)],
             attrgetter("certified"),
         )
         for row in (learned, rival)
@@ -113,7 +114,7 @@ def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, seed: int) -> C
     return Contrast(learned.budget, learned, rival, rival.kind, found)
 
 
-def _best(rows: Sequence[Row], budget: int, kinds: Sequence[str]) -> Row | None:
+def _best(rows: Sequence[Row], budget: int | None, kinds: Sequence[str]) -> Row | None:
     among = [row for row in rows if row.budget == budget and row.kind in kinds]
     return max(among, key=lambda row: row.certified.value, default=None)
 
