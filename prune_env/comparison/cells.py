@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -96,6 +97,12 @@ def decided_by(contestant: Contestant, subject: Subject, settings: Settings) -> 
     found: dict[str, Any] = {"contestant": contestant.settings, "environment": asdict(subject.config)}
     if contestant.kind == "trained":
         found["before"] = {"victims": settings.train_on, "steps": settings.train_steps}
+    return _as_json(found)
+
+
+def _as_json(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content as it is when it has been written and read: a tuple is a list then."""
+    found: dict[str, Any] = json.loads(json.dumps(content))
     return found
 
 

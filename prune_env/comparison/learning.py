@@ -28,10 +28,12 @@ class LinearLearner:
 
     Attributes:
         slots: Whether each head has a weight of its own.
+        steps_an_evaluation: Steps at most for each evaluation of the budget, up to `STEPS`: most are on known masks.
         kind: "learner".
     """
 
     slots: bool = False
+    steps_an_evaluation: int = 40
     kind: str = "learner"
 
     @property
@@ -48,15 +50,15 @@ class LinearLearner:
         settings = LinearSettings(metrics=METRICS, slots=size if self.slots else 0)
         agent = LinearEpsilonGreedy(derive(seed, "linear"), settings)
         env = BertHeadPruneEnv(budget, problem.importance, problem.config)
-        steps = 0
+        steps, planned = 0, min(STEPS, self.steps_an_evaluation * budget.limit)
 
         def progress(done: int) -> float:
             nonlocal steps
             steps = done
-            return max(done / STEPS, budget.used / budget.limit)
+            return max(done / planned, budget.used / budget.limit)
 
         with suppress(BudgetSpentError):
-            agent.learn(env, STEPS, derive(seed, "episodes"), progress)
+            agent.learn(env, planned, derive(seed, "episodes"), progress)
         agent.epsilon = agent.settings.final_epsilon
         return Left(policy=agent, steps=steps)
 

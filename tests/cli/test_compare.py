@@ -15,10 +15,10 @@ from tests.tabular.twins import random_twin
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def victim(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small twin's file."""
-    return str(random_twin(2, 3, 4, name="small").save(tmp_path))
+    return str(random_twin(2, 3, 4, name="small").save(tmp_path_factory.mktemp("twin")))
 
 
 def compare(victim: str, out: Path, *more: str) -> int:

@@ -24,10 +24,10 @@ def small() -> TabularTwin:
     return random_twin(2, 3, 4, name="small", constraint={"max_accuracy_drop": 0.06})
 
 
-@pytest.fixture
-def victim(tmp_path: Path) -> str:
-    """The small twin's file."""
-    return str(small().save(tmp_path))
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small twin's file: one for all tests, since a process measures random play once a file."""
+    return str(small().save(tmp_path_factory.mktemp("twin")))
 
 
 @pytest.fixture
