@@ -40,6 +40,7 @@ class Budget:
         config: The settings of the environment whose constraint a mask has to meet.
         objective: What masks are worth.
         limit: Evaluations in all.
+        patience: Known masks that may be asked for in a row; None for any number.
         used: Evaluations so far.
         improvements: Each mask that was better than all before it; the first is the full one.
     """
@@ -68,8 +69,8 @@ class Budget:
         """
         if limit < 1 or (patience is not None and patience < 1):
             raise ConfigError(f"expected a budget and patience of at least 1, got {limit} and {patience}")
-        self._evaluator, self._patience, self._idle = evaluator, patience, 0
-        self.config, self.limit = config, limit
+        self._evaluator, self._idle = evaluator, 0
+        self.config, self.limit, self.patience = config, limit, patience
         self.objective = Objective.of(evaluator, config, reward)
         self._known: dict[bytes, tuple[int, float]] = {}
         self.improvements: list[Improvement] = []
@@ -155,7 +156,7 @@ class Budget:
 
     def _wait(self, asked: int, news: bool) -> None:
         self._idle = 0 if news else self._idle + asked
-        if self._patience is not None and self._idle > self._patience:
+        if self.patience is not None and self._idle > self.patience:
             raise BudgetSpentError(f"expected a new mask, got {self._idle} known ones in a row; there may be no others")
 
     def _learn(self, masks: HeadMasks) -> None:

@@ -86,9 +86,13 @@ def get_searcher(name: str) -> Searcher:
 
 
 def spend(searcher: Searcher, budget: Budget, importance: Importance, rng: np.random.Generator) -> None:
-    """Runs a searcher until it returns or its budget is spent."""
-    with suppress(BudgetSpentError):
-        searcher.run(budget, importance, rng)
+    """Runs a searcher until it returns, its budget is spent, or it asks for nothing new `PATIENCE` times in a row."""
+    before, budget.patience = budget.patience, budget.patience or PATIENCE
+    try:
+        with suppress(BudgetSpentError):
+            searcher.run(budget, importance, rng)
+    finally:
+        budget.patience = before
 
 
 def search(
@@ -119,7 +123,7 @@ def search(
         ConfigError: A budget below 1.
     """
     found = get_searcher(searcher) if isinstance(searcher, str) else searcher
-    budget = Budget(evaluator, config, evaluations, reward=reward, patience=PATIENCE)
+    budget = Budget(evaluator, config, evaluations, reward=reward)
     spend(found, budget, importance, rng)
     best = budget.best
     certified = None if certify is None else certified_value(certify, best.mask, config)
