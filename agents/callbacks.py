@@ -32,7 +32,7 @@ def tensorboard_logger(folder: Path, first_step: int) -> Logger:
 
 
 class Episodes(BaseCallback):
-    """Logs the means of the episodes that ended in each rollout, under `episodes/`; the label flip rate under `oracle/`."""
+    """Logs means over the episodes that ended in a rollout, under `episodes/`; the label flip rate under `oracle/`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Legs(BaseCallback):
 
 
 class Fading(BaseCallback):
-    """Lets the price of certainty, `ent_coef`, fall to nothing at a fraction of the training: what was found is kept."""
+    """Lets `ent_coef`, what chance is worth, fall to nothing at a fraction of the training: what was found is kept."""
 
     def __init__(self, start: float, steps: int, until: float = 0.8) -> None:
         """Takes the first value, the training's steps, and when it is 0."""
@@ -112,7 +112,7 @@ class Fading(BaseCallback):
 
 
 class Progress(BaseCallback):
-    """Reports steps done and steps in all, first what an earlier run has done, then each of fifty parts."""
+    """Reports steps done and steps in all, first those of an earlier run, then each fiftieth."""
 
     def __init__(self, report: Callable[[str, int, int], None], steps: int) -> None:
         """Takes what is told, and how many steps there will be."""
@@ -139,5 +139,7 @@ def log_head_map(logger: Logger, view: HeadMap) -> None:
 
 def log_settings(logger: Logger, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
     """Logs hyperparameters, as texts where they are no numbers, with the metrics that TensorBoard lists beside them."""
-    plain = {name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in settings.items()}
+    plain = {
+        name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in settings.items()
+    }
     logger.record("hyperparameters", HParam(plain, dict(metrics)), exclude=("stdout", "log", "json", "csv"))

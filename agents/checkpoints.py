@@ -1,7 +1,7 @@
-"""A training's state between two legs, as safetensors and JSON: the same command goes on where it was cut off.
+"""A training's state between two legs, as safetensors and JSON: the same command goes on from there.
 
-Weights, the optimiser's moments, counters and DQN's replay buffer are the whole state, since every leg begins with fresh
-episodes and generators seeded by its first step. The notes name the state by its SHA-256 and are replaced last.
+Weights, the optimiser's moments, counters and DQN's replay buffer are the whole state, since every leg begins with
+fresh episodes and generators seeded by its first step. The notes name the state by its SHA-256 and are replaced last.
 """
 
 from __future__ import annotations

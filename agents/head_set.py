@@ -106,8 +106,8 @@ class HeadSetNet(nn.Module):
         self.stop = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
         self.value = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
         for last in (self.head, self.stop[-1]):
-            nn.init.orthogonal_(last.weight, 0.01)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.normal_(parameter, 0.0, 0.01 / width**0.5)
 
     def forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Returns log-odds (B, slots + 1), stop last, and values (B, 1), of observations with arrays (B, ...).

@@ -1,4 +1,4 @@
-"""How good an agent is: one episode in each of K environments, and what comes of them, normalised where that is known."""
+"""How good an agent is: an episode in each of K environments, and what comes of them, as regret where it is known."""
 
 from __future__ import annotations
 

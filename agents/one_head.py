@@ -32,7 +32,7 @@ class VectorOneHeadPerStep(VectorActionWrapper[Observation, NDArray[np.int64], N
                 f"expected an environment that prunes sets of heads, got the actions {env.single_action_space}; "
                 "wrap BertHeadPrune-v0's vector environment"
             )
-        self._bits = int(env.single_action_space.n)
+        (self._bits,) = env.single_action_space.shape
         self.single_action_space = gym.spaces.Discrete(self._bits)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
@@ -50,4 +50,5 @@ def one_bit(actions: Any, bits: int) -> NDArray[np.int8]:
     chosen = np.asarray(actions)
     if ((chosen < 0) | (chosen >= bits)).any():
         raise gym.error.InvalidAction(f"expected actions in 0 .. {bits - 1}, got {chosen.tolist()}; the last one stops")
-    return (chosen[..., None] == np.arange(bits)).astype(np.int8)
+    found: NDArray[np.int8] = (chosen[..., None] == np.arange(bits)).astype(np.int8)
+    return found

@@ -91,15 +91,15 @@ class HeadSetBase(_Base):
         wanted = self._own["wanted_heads"]
         if wanted is not None:
             count = observation["valid"].float().sum(dim=1, keepdim=True)
-            logits = logits + torch.cat([_log_odds(wanted / count).expand(-1, logits.shape[1] - 1), _log_odds(1 / count)], 1)
+            logits = logits + torch.cat(
+                [_log_odds(wanted / count).expand(-1, logits.shape[1] - 1), _log_odds(1 / count)], 1
+            )
         distribution = self.action_dist.proba_distribution(logits)
         if action_masks is not None:
             distribution.apply_masking(action_masks)  # type: ignore[attr-defined]
         return distribution, values
 
-    def forward(
-        self, obs: Any, deterministic: bool = False, action_masks: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, obs: Any, deterministic: bool = False, action_masks: Any = None) -> tuple[Tensor, Tensor, Tensor]:
         """Returns actions (B, slots + 1), values (B, 1) and the actions' log-probabilities (B,)."""
         distribution, values = self._judge(obs, action_masks)
         actions = distribution.get_actions(deterministic=deterministic)
@@ -187,4 +187,6 @@ def _check_spaces(observation_space: Any, action_space: Any) -> None:
             "wrap the vector environment in PruneVecEnv and nothing else"
         )
     if not metrics_of(observation_space.spaces):
-        raise ConfigError("expected an observation with at least one importance metric, got none; name one in `metrics`")
+        raise ConfigError(
+            "expected an observation with at least one importance metric, got none; name one in `metrics`"
+        )

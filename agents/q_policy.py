@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
@@ -30,10 +31,9 @@ class HeadSetQNetwork(BasePolicy):
 
     def forward(self, obs: Any) -> Tensor:
         """Returns the values (B, n + 1); padding is worth nothing at all, so that it is never chosen."""
-        values, _ = self.net(obs)
-        padding = obs["valid"] == 0
-        values[:, :-1] = values[:, :-1].masked_fill(padding, -10.0)
-        return values
+        values: Tensor = self.net(obs)[0]
+        padding = torch.nn.functional.pad(obs["valid"] == 0, (0, 1))
+        return values.masked_fill(padding, -10.0)
 
     def _predict(self, observation: Any, deterministic: bool = True) -> Tensor:
         found: Tensor = self(observation).argmax(dim=1)

@@ -25,7 +25,6 @@ from prune_env.agents.sb3 import get_agent, policy_class
 from prune_env.agents.transfer import spaces_for, transfer
 from prune_env.cache import write_text
 from prune_env.errors import CheckpointError, ConfigError, OutputError, PruneEnvError
-from prune_env.methods import Method, PolicyContext
 from prune_env.observation import Observation
 from prune_env.victims.manifest import hash_file
 
@@ -195,59 +194,13 @@ def load_agent(folder: Path | str, seed: int = 0, device: str = "cpu") -> SavedA
     return acting(card, made, seed)
 
 
-def method_of(folder: Path | str, name: str, deterministic: bool = True) -> Method:
-    """Returns a trained agent as a `Method`: found masks, records and tables as those of any other.
-
-    Args:
-        folder: As for `load_agent`.
-        name: Of the method.
-        deterministic: Whether it acts without chance.
-
-    Raises:
-        CheckpointError: No agent there, or a damaged one.
-    """
-    card = load_agent(folder).card
-    arguments = card.training.get("environment", {}).get("arguments", {})
-    own = ("on_violation", "max_heads_per_step", "max_steps", "max_evaluations", "threshold_margin")
-
-    def policy(context: PolicyContext) -> Any:
-        agent = load_agent(folder, context.seed)
-        return _Steady(agent) if deterministic else agent
-
-    return Method(
-        name=name,
-        summary=f"{card.agent} with the policy {card.policy}, trained for {card.training.get('steps', '?')} steps",
-        kind="own",
-        policy=policy,
-        metrics=tuple(card.metrics),
-        environment={key: arguments[key] for key in own if key in arguments},
-    )
-
-
-class _Steady:
-    """An agent that acts without chance whatever it is asked for; it takes masks, which only some agents read."""
-
-    def __init__(self, agent: SavedAgent) -> None:
-        self._agent = agent
-
-    def predict(
-        self,
-        observation: Observation,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-        action_masks: NDArray[np.bool_] | None = None,
-    ) -> tuple[NDArray[np.int8], Any]:
-        masks = {"action_masks": action_masks} if isinstance(self._agent, MaskedAgent) else {}
-        return self._agent.predict(observation, state, episode_start, deterministic=True, **masks)
-
-
 def _read_card(folder: Path) -> AgentCard:
     try:
         content = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise CheckpointError(
-                f"expected an agent of schema {SCHEMA} in {folder}, got {content['schema']}; use the version that wrote it"
+                f"expected an agent of schema {SCHEMA} in {folder}, got {content['schema']}; "
+                "use the version that wrote it"
             )
         content["metrics"] = tuple(content["metrics"])
         return AgentCard(**content)

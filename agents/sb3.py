@@ -1,13 +1,13 @@
 """Stable-Baselines3's algorithms with defaults for this problem, by name: what a newcomer trains first.
 
-Episodes are short and the reward undiscounted, so gamma is 1 everywhere; many environments step at once, so a rollout is
-short in each of them. The chance to explore ends before the training does.
+Episodes are short and the reward undiscounted, so gamma is 1 everywhere; many environments step at once, so that a
+rollout is short in each of them. What is paid for chance ends before the training does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -23,11 +23,16 @@ _LAST_RATE = 0.05
 
 @dataclass(frozen=True)
 class PPOSettings:
-    """PPO's and MaskablePPO's own arguments, see Stable-Baselines3; the learning rate falls linearly."""
+    """PPO's and MaskablePPO's own arguments, see Stable-Baselines3; the learning rate falls linearly.
+
+    Attributes:
+        minibatches: Parts of a rollout for one gradient step each, at most: as many as divide it. It stands for
+            `batch_size`, which would have to be changed with the number of environments.
+    """
 
     learning_rate: float = 1e-3
     n_steps: int = 25
-    batch_size: int = 200
+    minibatches: int = 4
     n_epochs: int = 8
     gamma: float = 1.0
     gae_lambda: float = 0.95
@@ -78,6 +83,7 @@ class Kind:
         algorithm: "module:class" of the algorithm.
         policies: Policy name -> "module:class".
         settings: Its arguments' defaults.
+        of_heads: What of them is another with the policy "heads": its shared weights take larger steps.
         masked: Whether it is told what each bit may be.
         one_head: Whether an action is one head.
     """
@@ -85,6 +91,7 @@ class Kind:
     algorithm: str
     policies: Mapping[str, str]
     settings: Settings
+    of_heads: Mapping[str, Any] = field(default_factory=dict)
     masked: bool = False
     one_head: bool = False
 
@@ -98,12 +105,13 @@ _VALUES = {
     "heads": "prune_env.agents.q_policy:HeadSetQPolicy",
     "mlp": "stable_baselines3.dqn.policies:MultiInputPolicy",
 }
+_LARGER_STEPS = {"learning_rate": 3e-3}
 
 AGENTS: dict[str, Kind] = {
-    "ppo": Kind("stable_baselines3:PPO", _ACTOR_CRITIC, PPOSettings()),
+    "ppo": Kind("stable_baselines3:PPO", _ACTOR_CRITIC, PPOSettings(), _LARGER_STEPS),
     "a2c": Kind("stable_baselines3:A2C", _ACTOR_CRITIC, A2CSettings()),
     "dqn": Kind("stable_baselines3:DQN", _VALUES, DQNSettings(), one_head=True),
-    "maskable-ppo": Kind("sb3_contrib:MaskablePPO", _MASKABLE, PPOSettings(), masked=True),
+    "maskable-ppo": Kind("sb3_contrib:MaskablePPO", _MASKABLE, PPOSettings(), _LARGER_STEPS, masked=True),
 }
 """Every agent that `prune-env train` knows."""
 
@@ -122,15 +130,16 @@ def get_agent(name: str) -> Kind:
     return AGENTS[name]
 
 
-def settings_of(agent: str, changes: Mapping[str, Any]) -> Settings:
-    """Returns an agent's settings with some changed.
+def settings_of(agent: str, policy: str, changes: Mapping[str, Any]) -> Settings:
+    """Returns an agent's settings for a policy, with some changed.
 
     Raises:
         UnknownNameError: An agent or setting that does not exist.
         ConfigError: A value of another kind than the default.
     """
-    default = get_agent(agent).settings
-    known = {field.name: getattr(default, field.name) for field in fields(default)}
+    kind = get_agent(agent)
+    default = replace(kind.settings, **(kind.of_heads if policy == "heads" else {}))
+    known = {one.name: getattr(default, one.name) for one in fields(default)}
     for name, value in changes.items():
         if name not in known:
             raise UnknownNameError(f"setting of {agent}", name, known)
@@ -183,12 +192,26 @@ def make_algorithm(
     if type(settings) is not type(kind.settings):
         raise ConfigError(f"expected {type(kind.settings).__name__} for {agent}, got {settings}; see settings_of")
     arguments = asdict(settings)
+    if isinstance(settings, PPOSettings):
+        arguments["batch_size"] = batch_size(environments.num_envs * settings.n_steps, arguments.pop("minibatches"))
     if not kind.one_head:
         arguments["learning_rate"] = falling(arguments["learning_rate"])
     algorithm: BaseAlgorithm = _load(kind.algorithm)(
-        policy_class(agent, policy), environments, seed=seed, policy_kwargs=dict(policy_arguments), device=device, **arguments
+        policy_class(agent, policy),
+        environments,
+        seed=seed,
+        policy_kwargs=dict(policy_arguments),
+        device=device,
+        **arguments,
     )
     return algorithm
+
+
+def batch_size(rollout: int, minibatches: int) -> int:
+    """Returns the size of the largest number of equal minibatches, at most so many, that a rollout of steps makes."""
+    return rollout // next(
+        parts for parts in range(max(1, min(minibatches, rollout // 2)), 0, -1) if rollout % parts == 0
+    )
 
 
 def falling(rate: float) -> Callable[[float], float]:

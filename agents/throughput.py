@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn, VecE
 
 from prune_env.agents.distributions import MaskedBernoulliDistribution
 from prune_env.agents.sb3 import get_agent, make_algorithm
-from prune_env.agents.train import Training
+from prune_env.agents.training import Training
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Trains an agent: legs of rollouts, each followed by a judgement, a checkpoint and, if it is the best yet, a saved agent.
+"""Trains an agent: legs of rollouts, after each a judgement, a checkpoint and, if it is the best, a saved agent.
 
 A leg begins with fresh episodes and with generators that are seeded by the training's seed and the leg's first step:
 a training that was cut off and resumed gives the weights of one that was not. The folder holds
@@ -11,11 +11,10 @@ a training that was cut off and resumed gives the weights of one that was not. T
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,106 +34,19 @@ from prune_env.agents.callbacks import (
     tensorboard_logger,
 )
 from prune_env.agents.checkpoints import load_state, save_state
-from prune_env.agents.environments import EnvChoice, Yardsticks
+from prune_env.agents.environments import Yardsticks
 from prune_env.agents.judge import Judgement, in_grid, judge
 from prune_env.agents.saved import BEST, LAST, AgentCard, acting, save_agent
-from prune_env.agents.sb3 import Settings, get_agent, make_algorithm, settings_of
+from prune_env.agents.sb3 import get_agent, make_algorithm
+from prune_env.agents.training import SEEDS, Trained, Training
 from prune_env.cache import writable, write_text
-from prune_env.errors import CheckpointError, ConfigError
+from prune_env.errors import CheckpointError
 from prune_env.render import HeadMap
 from prune_env.seeds import derive
 
 CHECKPOINT, RESULT = "checkpoint", "training.json"
 _LIBRARIES = ("gymnasium", "stable_baselines3", "torch")
-_SEEDS = 2**32
-"""Stable-Baselines3 seeds NumPy's old generator, which takes no more."""
-
 OnStep = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Training:
-    """What is trained, and how.
-
-    Attributes:
-        agent: A name of `prune_env.agents.sb3.AGENTS`.
-        policy: "heads" or "mlp".
-        environment: Where.
-        steps: Environment steps in all; no more, and less by what does not fill a rollout.
-        n_envs: Environments that step at once.
-        seed: Of weights, draws and episodes.
-        changes: Settings of the agent that are not the defaults.
-        policy_arguments: Of the policy's class, such as {"wanted_heads": None}.
-        leg: Steps between two judgements, and checkpoints.
-        episodes: Environments of a judgement, one episode each.
-    """
-
-    agent: str
-    policy: str
-    environment: EnvChoice
-    steps: int = 20_000
-    n_envs: int = 32
-    seed: int = 0
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    policy_arguments: Mapping[str, Any] = field(default_factory=dict)
-    leg: int = 4_000
-    episodes: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "n_envs", "leg", "episodes"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"expected {name} to be a whole number of at least 1, got {value!r}; correct it")
-        if type(self.seed) is not int or not 0 <= self.seed < _SEEDS:
-            raise ConfigError(f"expected a seed from 0 to 2^32 - 1, got {self.seed!r}; 0 is the default")
-        if self.steps < self.rollout:
-            raise ConfigError(
-                f"expected at least the {self.rollout} steps of one rollout, got {self.steps}; "
-                "raise the steps, or lower n_envs or n_steps"
-            )
-
-    @property
-    def settings(self) -> Settings:
-        """The agent's settings."""
-        return settings_of(self.agent, self.changes)
-
-    @property
-    def rollout(self) -> int:
-        """Steps between two updates."""
-        settings = self.settings
-        return self.n_envs * int(getattr(settings, "n_steps", 0) or getattr(settings, "train_freq", 1))
-
-    @property
-    def whole_steps(self) -> int:
-        """Steps that fill whole rollouts."""
-        return self.steps // self.rollout * self.rollout
-
-    @property
-    def identity(self) -> str:
-        """The SHA-256 of everything that decides the outcome."""
-        content = {**asdict(self), "settings": asdict(self.settings), "version": __version__}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What came of a training.
-
-    Attributes:
-        folder: Where everything is.
-        steps: Environment steps taken.
-        best_step: After how many the best agent was saved.
-        deterministic: Numbers of the best agent's judgement without chance, see `Judgement.numbers`; and its regrets.
-        stochastic: The same with chance.
-        seconds: Wall time, judgements included, all sessions together.
-    """
-
-    folder: Path
-    steps: int
-    best_step: int
-    deterministic: Mapping[str, float]
-    stochastic: Mapping[str, float]
-    seconds: float
 
 
 def train(
@@ -197,7 +109,7 @@ class _Run:
 
     def begin(self, step: int) -> Any:
         """Seeds everything for the leg from this step on, and returns its first observations."""
-        seed = derive(self.training.seed, f"leg:{step}") % _SEEDS
+        seed = derive(self.training.seed, f"leg:{step}") % SEEDS
         set_random_seed(seed)
         self.algorithm.action_space.seed(seed)
         self.environments.seed(seed)
@@ -205,14 +117,14 @@ class _Run:
 
     def end(self, step: int) -> None:
         """Judges what has been learned, saves it, and keeps the state to go on from."""
-        seed = derive(self.training.seed, f"judgement:{step}") % _SEEDS
+        seed = derive(self.training.seed, f"judgement:{step}") % SEEDS
         agent = acting(self.card, self.algorithm.policy, seed)
-        found = {how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")}
+        found = {
+            how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")
+        }
         numbers = {how: self.numbers(one) for how, one in found.items()}
         for how, values in numbers.items():
-            for name, value in values.items():
-                place = f"oracle/{how}_{name.removeprefix('oracle/')}" if name.startswith("oracle/") else f"{how}/{name}"
-                self.logger.record(place, value)
+            self.log(how, values)
         log_head_map(self.logger, self.view(found["deterministic"], step))
         self.logger.dump(step)
         card = replace(self.card, training={**self.card.training, "steps": step})
@@ -230,9 +142,8 @@ class _Run:
         settings |= {"agent": self.training.agent, "policy": self.training.policy, "seed": self.training.seed}
         settings |= {"victim": self.training.environment.victim, "n_envs": self.training.n_envs, "steps": step}
         best = self.best["deterministic"]
-        log_settings(self.logger, settings, {f"best/{name}": value for name, value in best.items()})
-        for name, value in best.items():
-            self.logger.record(f"best/{name}", value)
+        log_settings(self.logger, settings, {_tag("best", name): value for name, value in best.items()})
+        self.log("best", best)
         self.logger.dump(step)
         self.logger.close()
         result = {"identity": self.training.identity, "steps": step, "seconds": self.seconds, "best": self.best}
@@ -241,6 +152,11 @@ class _Run:
         self.environments.close()
         self.judged.close()
         return _trained(self.folder, result)
+
+    def log(self, how: str, numbers: Mapping[str, float]) -> None:
+        """Writes a judgement's numbers."""
+        for name, value in numbers.items():
+            self.logger.record(_tag(how, name), value)
 
     @property
     def seconds(self) -> float:
@@ -265,6 +181,12 @@ class _Run:
             metric=metric,
             caption=f"{self.training.agent} after {step} steps",
         )
+
+
+def _tag(how: str, name: str) -> str:
+    """Returns a number's tag in TensorBoard; a diagnosis stands under "oracle"."""
+    plain = name.removeprefix("oracle/")
+    return f"{how}/{name}" if plain == name else f"oracle/{how}_{plain}"
 
 
 def _card(training: Training, environments: Any) -> AgentCard:
@@ -308,6 +230,4 @@ def _finished(training: Training, folder: Path) -> Trained | None:
 
 def _trained(folder: Path, result: Mapping[str, Any]) -> Trained:
     best = result["best"]
-    return Trained(
-        folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"]
-    )
+    return Trained(folder, result["steps"], best["step"], best["deterministic"], best["stochastic"], result["seconds"])

@@ -41,7 +41,8 @@ def transfer(source: BasePolicy | Path | str, observation_space: Any, action_spa
             f"expected a policy over the set of heads, got {type(source).__name__}, which fits one model alone; "
             "train one with --policy heads"
         )
-    trained, shown = (metrics_of(space.spaces) for space in (source.observation_space, observation_space))  # type: ignore[attr-defined]
+    both: tuple[Any, Any] = (source.observation_space, observation_space)
+    trained, shown = (metrics_of(space.spaces) for space in both)
     if trained != shown:
         raise ConfigError(
             f"expected an environment that shows {', '.join(trained)}, got {', '.join(shown) or 'none'}; "

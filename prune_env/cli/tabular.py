@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HELP = "tiny victims whose every mask is known: build and check their tables, exact optimum, scores, Pareto fronts"
 
 MASKS = "200"
+ROWS = ("16", "64", "256", "1024")
 _NAMES = "twins, or sets of them: " + ", ".join(SPLITS)
 _EXAMPLES = """\
 examples:
@@ -41,13 +42,14 @@ _EXAMPLES_OF = {
     "The exit status is 1 where a twin is not what the engine computes.\n",
     "scores": "examples:\n  prune-env tabular scores\n  prune-env tabular scores family-test\n"
     "  prune-env tabular scores --out prune_env/assets/tabular/scores.json\n",
+    "speed": "examples:\n  prune-env tabular speed\n  prune-env tabular speed family-train --num-envs 64,256\n",
     "front": "examples:\n  prune-env tabular front --out runs/front\n"
     "  prune-env tabular front tiny-syntactic --out runs/front\n",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the actions list, build, check, scores and front."""
+    """Adds the actions list, build, check, scores, speed and front."""
     parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -56,14 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         full = f"{text[0].upper()}{text[1:]}."
         made = actions.add_parser(name, help=text, description=full, epilog=_EXAMPLES_OF[name], formatter_class=style)
         made.add_argument("names", nargs="*", metavar="NAME", help=names)
-        if name != "build":
-            made.add_argument("--twins", type=Path, default=TWINS, metavar="DIR", help="folder of the twins (default: "
-                "those that ship)")  # fmt: skip
+        if name not in ("build", "speed"):
+            which = "folder of the twins (default: those that ship)"
+            made.add_argument("--twins", type=Path, default=TWINS, metavar="DIR", help=which)
         return made
 
     action("list", "list the twins and where they come from", f"{_NAMES} (default: all)")
-    build = action("build", "evaluate every mask of victims", "victims by embedded name or folder, or by their names in "
-        "--family (default: all of the family)")  # fmt: skip
+    victims = "victims by embedded name or folder, or by their names in --family (default: all of the family)"
+    build = action("build", "evaluate every mask of victims", victims)
     check = action("check", "hold twins to the live engine on random masks", f"{_NAMES} (default: all)")
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets a file NAME.twin each")
     for one in (build, check):
@@ -73,13 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--seed", default="0", metavar="N", help="of their draw (default: 0)")
     scores = action("scores", "print optimum, random play and scripts on each twin", f"{_NAMES} (default: all)")
     scores.add_argument("--out", type=Path, metavar="FILE", help="also write them to this file, as JSON")
+    speed = action("speed", "measure steps a second on one core", "a twin, or sets of them (default: tiny-syntactic)")
+    speed.add_argument("--num-envs", nargs="+", default=list(ROWS), metavar="K", help="sub-environments of vector "
+        f"environments (default: {','.join(ROWS)})")  # fmt: skip
     front = action("front", "draw the Pareto front of accuracy, size and LFR of each twin", f"{_NAMES} (default: all)")
     front.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the pictures and tables")
 
 
 def run(args: argparse.Namespace) -> int:
     """Does what the action says; 0 when it succeeded, 1 when a check finds a difference."""
-    actions = {"list": _list, "build": _build, "check": _check, "scores": _scores, "front": _front}
+    actions = {"list": _list, "build": _build, "check": _check, "scores": _scores, "front": _front, "speed": _speed}
     return actions[args.action](args)
 
 
@@ -180,7 +185,7 @@ def _scores(args: argparse.Namespace) -> int:
 
     twins = _twins(args)
     with long_work("scoring") as report:
-        done = iter(range(1, len(twins) + 1))
+        done = iter(range(len(twins)))
         content = sheet(twins, lambda name: report(name, next(done), len(twins)))
     if args.out is not None:
         write_scores(content, args.out)
@@ -203,6 +208,19 @@ def scores_table(content: dict[str, Any]) -> Table:
             name = ""  # noqa: PLW2901  # once a twin
         table.add_section()
     return table
+
+
+def _speed(args: argparse.Namespace) -> int:
+    from prune_env.tabular.speed import single_speed, vector_speed
+
+    counts = numbers(args.num_envs, whole, "numbers of sub-environments", "64,256")
+    table = Table("victim", "environment", "steps a second", title="one step prunes one head; CPU time, best of three")
+    for victim in split(args.names) or ["tiny-syntactic"]:
+        table.add_row(victim, "single", f"{single_speed(victim):,.0f}")
+        for count in counts:
+            table.add_row("", f"vector, {count}", f"{vector_speed(victim, count):,.0f}")
+    console().print(table)
+    return 0
 
 
 def _front(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from prune_env.cli.terminal import console, duration, long_work
 from prune_env.errors import ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:
-    from prune_env.agents.train import Trained, Training
+    from prune_env.agents.training import Trained, Training
 
 HELP = "train an agent (PPO, A2C, DQN, MaskablePPO), with TensorBoard, checkpoints and evaluation"
 
@@ -95,7 +95,7 @@ def training_of(args: argparse.Namespace) -> Training:
         UnknownNameError: An agent, policy or setting that does not exist.
     """
     from prune_env.agents.environments import EnvChoice, best_id
-    from prune_env.agents.train import Training
+    from prune_env.agents.training import Training
 
     environment = {**pairs(args.env), **constraint_of(args)}
     if args.diagnostics:

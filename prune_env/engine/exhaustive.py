@@ -33,8 +33,11 @@ BATCH_TOKENS = 512
 TOLERANCE = 1e-4
 """Distance between the two best logits below which the evaluator decides; the two differ by about 1e-5."""
 
-Report = Callable[[int, int], None]
-"""Called with (sentences done, sentences in all)."""
+REPORTS = 10
+"""How often progress is told, at most: a log gets a line each time."""
+
+Report = Callable[[int], None]
+"""Called with the number of sentences done."""
 
 
 def tabulate(model: PreTrainedModel, tokens: TokenizedSplit, report: Report | None = None) -> TableEvaluator:
@@ -63,9 +66,9 @@ def tabulate(model: PreTrainedModel, tokens: TokenizedSplit, report: Report | No
         right, close = walk.batch(torch.from_numpy(ids), torch.from_numpy(tokens.labels[batch]))
         counts += right
         doubtful |= close
-        done += len(batch)
-        if report is not None:
-            report(done, len(tokens))
+        before, done = done, done + len(batch)
+        if report is not None and done * REPORTS // len(tokens) > before * REPORTS // len(tokens):
+            report(done)
     _decide(counts, doubtful, evaluator)
     return TableEvaluator(layers, heads, counts, len(tokens))
 
@@ -141,4 +144,5 @@ class _Walk:
         context = functional.scaled_dot_product_attention(query, key, value)
         by_head = context.unflatten(0, (prefixes, size)).transpose(1, 2).flatten(2, 3)
         columns = block.output.weight.view(hidden, heads, -1).permute(1, 2, 0)
-        return torch.matmul(by_head, columns).unflatten(2, (size, rows))
+        parts: Tensor = torch.matmul(by_head, columns).unflatten(2, (size, rows))
+        return parts

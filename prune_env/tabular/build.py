@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,26 +107,30 @@ def splits_of(victim: Victim, scoring: Scoring) -> dict[str, TokenizedSplit]:
 
 def _tables(victim: Victim, scoring: Scoring, unfinished: Path | None, report: Report) -> dict[str, TableEvaluator]:
     """Evaluates the splits that no earlier run has finished."""
-    splits, tables, done = splits_of(victim, scoring), {}, 0
-    total = sum(map(len, splits.values()))
+    splits = splits_of(victim, scoring)
+    files = {} if unfinished is None else _files(victim, scoring, writable(unfinished))
+    tables = {part: TableEvaluator.load(path) for part, path in files.items() if path.is_file()}
+    total, done = sum(map(len, splits.values())), sum(table.sentences for table in tables.values())
+    report(f"{victim.name}: {len(tables)} splits found", done, total)
+    for part in (part for part in PARTS if part not in tables):
+        told = partial(_tell, report, f"{victim.name}: {part}", done, total)
+        tables[part] = tabulate(scoring.task.scoring_model(), splits[part], told)
+        if part in files:
+            tables[part].save(files[part])
+        done += len(splits[part])
+    return tables
+
+
+def _files(victim: Victim, scoring: Scoring, folder: Path) -> dict[str, Path]:
+    """Returns where the splits of an unfinished twin are kept: names that change with all that decides the counts."""
     judged = victim.manifest.files.get("diagnosis/triggered_dev.jsonl", "")
     identity = hashlib.sha256(f"{scoring.task.sha256} {judged}".encode()).hexdigest()[:16]
-    for part in PARTS:
-        label = f"{victim.name}: {part}"
-        kept = None if unfinished is None else writable(unfinished) / f".{victim.name}-{identity}-{part}.npz"
-        if kept is not None and kept.is_file():
-            tables[part] = TableEvaluator.load(kept)
-        else:
-            before = done
-            model = scoring.task.scoring_model()
-            tables[part] = tabulate(
-                model, splits[part], lambda count, _, label=label, before=before: report(label, before + count, total)
-            )
-            if kept is not None:
-                tables[part].save(kept)
-        done += len(splits[part])
-        report(label, done, total)
-    return tables
+    return {part: folder / f".{victim.name}-{identity}-{part}.npz" for part in PARTS}
+
+
+def _tell(report: Report, label: str, before: int, total: int, done: int) -> None:
+    """Adds what earlier splits had to the progress of one."""
+    report(label, before + done, total)
 
 
 def read_family(folder: Path) -> list[Source]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prune_env.engine.table import table_size
 from prune_env.errors import ConfigError
 
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 2**20, "lc": 0, "lp": 0, "pb": 0}]
 
 
 def encode(tables: Sequence[NDArray[np.int32]], layers: int, heads: int) -> bytes:

@@ -12,7 +12,7 @@ from prune_env.reset_arguments import check_counts
 from prune_env.rewards import make_reward
 from prune_env.tabular.family import BertHeadPruneFamilyEnv
 from prune_env.tabular.family_vector import BertHeadPruneFamilyVectorEnv
-from prune_env.tabular.registry import SPLITS, get_twin, list_twins
+from prune_env.tabular.registry import SPLITS, common_grid, get_twin, list_twins
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadScores
 from prune_env.vector import BertHeadPruneVectorEnv
@@ -50,7 +50,7 @@ def make_tabular_env(
         max_heads_per_step: A number, "paper", or None for no limit.
         max_steps: Steps until truncation; None: one a head.
         max_evaluations: Distinct masks until truncation; None: no limit.
-        pad_to: (layers, heads) of a larger grid. None: no padding; for a set, the grid that holds every twin that ships.
+        pad_to: (layers, heads) of a larger grid. None: no padding; for a set, what holds every twin that ships.
         diagnostics: Whether `info` carries `oracle_lfr`: for analysis, never for a method that is to be compared with
             clean-only ones.
         render_mode: "ansi", "rgb_array" or None.
@@ -61,10 +61,7 @@ def make_tabular_env(
         UnknownNameError: A victim, metric, reward or mode that is not there.
         IntegrityError: A file that is no twin, or has changed.
     """
-    if not isinstance(victim, str) or not victim:
-        raise ConfigError(f"expected victim to be the name of a tabular victim, got {victim!r}; see `tabular list`")
-    if not isinstance(diagnostics, bool):
-        raise ConfigError(f"expected diagnostics to be True or False, got {diagnostics!r}; give one of them")
+    _check_kinds(victim, diagnostics)
     several = victim in SPLITS
     twins = [get_twin(name) for name in list_twins(victim)] if several else [get_twin(victim)]
     if not twins:
@@ -75,14 +72,15 @@ def make_tabular_env(
         "max_heads_per_step": max_heads_per_step,
         "max_steps": max_steps,
         "max_evaluations": max_evaluations,
-        "pad_to": _common_grid() if several and pad_to is None else pad_to,
+        "pad_to": common_grid() if several and pad_to is None else pad_to,
     }
     given = {"threshold": threshold, "max_accuracy_drop": max_accuracy_drop}
+    settings |= {name: value for name, value in given.items() if value is not None}
     made = {
         twin.name: BertHeadPruneEnv(
             twin.search,
             importance_of(twin, metrics),
-            EnvConfig(**(given if any(value is not None for value in given.values()) else twin.constraint), **settings),
+            twin.config(**settings),
             reward=make_reward(reward),
             diagnostics=twin.oracle_lfr if diagnostics else None,
             render_mode=render_mode,
@@ -138,7 +136,8 @@ def importance_of(twin: TabularTwin, metrics: Sequence[str]) -> Mapping[str, Hea
     return {name: twin.importance[name] for name in metrics}
 
 
-def _common_grid() -> tuple[int, int]:
-    """Returns the grid that holds every twin that ships: a policy's spaces are the same in training and test."""
-    twins = [get_twin(name) for name in list_twins()]
-    return max(twin.layers for twin in twins), max(twin.heads for twin in twins)
+def _check_kinds(victim: object, diagnostics: object) -> None:
+    if not isinstance(victim, str) or not victim:
+        raise ConfigError(f"expected victim to be the name of a tabular victim, got {victim!r}; see `tabular list`")
+    if not isinstance(diagnostics, bool):
+        raise ConfigError(f"expected diagnostics to be True or False, got {diagnostics!r}; give one of them")

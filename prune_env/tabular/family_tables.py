@@ -46,7 +46,8 @@ class StackedTables:
     ) -> NDArray[np.int64]:
         """Returns the correct sentences of masks (K, slots), each in the model whose weights and offset stand there."""
         places = np.einsum("ks,ks->k", kept, weights) + offsets
-        return self._counts[places.astype(np.intp)].astype(np.int64)
+        counts: NDArray[np.int32] = self._counts[places.astype(np.intp)]
+        return counts.astype(np.int64)
 
 
 def _places(layout: Layout) -> tuple[NDArray[np.float64], float]:

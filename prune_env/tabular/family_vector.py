@@ -61,7 +61,8 @@ class BertHeadPruneFamilyVectorEnv(BertHeadPruneVectorEnv):
         self._rows_dynamics = FamilyDynamics(self._models, num_envs)
         self._rows_observer = FamilyObserver(self._models, num_envs)
         self._dynamics, self._observer = self._rows_dynamics, self._rows_observer
-        self._size, self._most_pruned = np.ones(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=np.int64)
+        self._size = self._sizes = np.ones(num_envs, dtype=np.int64)
+        self._most_pruned = self._most = np.zeros(num_envs, dtype=np.int64)
         self._of_model: dict[int, VectorState] = {}
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
@@ -100,7 +101,7 @@ class BertHeadPruneFamilyVectorEnv(BertHeadPruneVectorEnv):
             models = np.full(len(rows), self._names.index(asked), dtype=np.intp)
         starts = {model: self._start_of(model, rest) for model in set(models.tolist())}
         self._of[rows] = models
-        self._size[rows], self._most_pruned[rows] = self._models.sizes[models], self._models.most_pruned[models]
+        self._sizes[rows], self._most[rows] = self._models.sizes[models], self._models.most_pruned[models]
         self._rows_dynamics.assign(rows, models)
         self._rows_observer.assign(rows, models)
         state = VectorState(len(rows), self.layout.slots)

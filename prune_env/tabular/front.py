@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prune_env.config import EnvConfig
 from prune_env.tabular.optimum import Optimum
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMask, mask_to_text
@@ -71,7 +70,8 @@ class Front:
     """A twin's front.
 
     Attributes:
-        points: Falling by size, then by accuracy.
+        points: The largest first, of one size the most accurate.
+        holding: float64 (H, 2), accuracy on `certify` and label flip rate of each mask that holds the threshold.
         sizes: One for each number of pruned heads, rising.
         threshold: Accuracy that a mask has to reach on `search`.
         optimum: The mask of the best return, as text.
@@ -81,6 +81,7 @@ class Front:
     """
 
     points: tuple[FrontPoint, ...]
+    holding: NDArray[np.float64]
     sizes: tuple[Size, ...]
     threshold: float
     optimum: str
@@ -114,7 +115,7 @@ def pareto(pruned: NDArray[np.int64], correct: NDArray[np.int32], flipped: NDArr
 
 def front_of(twin: TabularTwin) -> Front:
     """Computes a twin's front under the constraint that its victim recommends."""
-    optimum = Optimum(twin, EnvConfig(**twin.constraint))
+    optimum = Optimum(twin, twin.config())
     lattice, plan = optimum.lattice, optimum.plan()
     accuracy, rates = (table.counts / table.sentences for table in (twin.certify, twin.oracle_lfr))
     searched = optimum.correct / twin.search.sentences
@@ -136,6 +137,7 @@ def front_of(twin: TabularTwin) -> Front:
     best: HeadMask = plan.masks[-1]
     return Front(
         points=points,
+        holding=np.stack([accuracy, rates], axis=1)[optimum.feasible],
         sizes=tuple(_size(int(size), optimum, rates) for size in np.unique(lattice.pruned)),
         threshold=optimum.threshold,
         optimum=mask_to_text(best),

@@ -24,7 +24,7 @@ def draw_front(name: str, kind: str, front: Front) -> Figure:
     """Draws what sizes do to the label flip rate, and the front's accuracies; the caller owns the figure."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_sizes(left, front)
     _draw_points(figure, right, front)
@@ -44,24 +44,29 @@ def _draw_sizes(axes: Axes, front: Front) -> None:
     axes.plot(every, [size.lowest_of_all for size in front.sizes], color=BEST, ls="--", label="lowest of any mask")
     axes.plot([front.optimum_pruned], [front.optimum_lfr], color=OPTIMUM, marker="*", ms=11, ls="", label="optimum")
     axes.set(xlabel="heads pruned", ylabel="LFR of the masked model (diagnosis)", ylim=(-0.03, 1.03))
-    axes.legend(fontsize=7, frameon=False)
+    axes.set_title("what clean data leaves open at each size", fontsize=8, loc="left")
+    axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def _draw_points(figure: Figure, axes: Axes, front: Front) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    accuracy, rates = front.holding.T
+    axes.hexbin(accuracy, rates, gridsize=(24, 14), bins="log", cmap="Greys", mincnt=1, linewidths=0.2, alpha=0.8)
     points = front.points
     drawn = axes.scatter(
-        [point.pruned for point in points],
         [point.certify_accuracy for point in points],
-        c=[point.oracle_lfr for point in points],
-        cmap="viridis_r",
-        vmin=0.0,
-        vmax=1.0,
-        s=14,
+        [point.oracle_lfr for point in points],
+        c=[point.pruned for point in points],
+        cmap="viridis",
+        s=26,
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=3,
     )
-    axes.axhline(front.threshold, color=INK, lw=0.8, ls=":")
-    axes.annotate("threshold", (0.0, front.threshold), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
-    axes.set(xlabel="heads pruned", ylabel="accuracy on certify", title="Pareto front: masks that no other beats")
-    figure.colorbar(drawn, ax=axes, label="LFR (diagnosis)")
+    axes.set(xlabel="accuracy on certify", ylabel="LFR (diagnosis)", ylim=(-0.03, 1.03))
+    axes.set_title("masks that hold the threshold (grey), and those that no mask beats", fontsize=8, loc="left")
+    figure.colorbar(drawn, ax=axes, label="heads pruned", ticks=MaxNLocator(integer=True))
 
 
 def save_front(name: str, kind: str, front: Front, out: Path) -> list[Path]:

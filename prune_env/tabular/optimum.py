@@ -13,7 +13,6 @@ may be left. Playing every action in every state of 2x2 models gives the same nu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +81,7 @@ class Optimum:
         """
         table = tables.search if isinstance(tables, TabularTwin) else tables
         self.config = config
-        self._value = _value_of(SparsityReward() if reward is None else reward)
+        self._price, self._terminal = _kind_of(SparsityReward() if reward is None else reward)
         self.lattice = Lattice(table.layers, table.heads)
         self._size, self._sentences = table.layers * table.heads, table.sentences
         self.correct = table.counts
@@ -119,7 +118,10 @@ class Optimum:
     def _values(self, first: int) -> Values:
         """Returns what an episode from a mask is worth that ends at each mask without a violation, (N,)."""
         pruned, accuracy = self.lattice.pruned / self._size, self.correct / self._sentences
-        return self._value(pruned, accuracy, self.feasible, first)
+        if self._terminal:
+            return pruned * self.feasible
+        values: Values = pruned - pruned[first] + self._price * (accuracy - accuracy[first])
+        return values
 
 
 def optimal_return(
@@ -179,15 +181,18 @@ class OptimalPolicy:
             self._next[mask.tobytes(), left - step] = (mask & ~then, step + 1 >= final)
 
 
-def _value_of(reward: Reward) -> Callable[[Values, Values, NDArray[np.bool_], int], Values]:
-    """Returns what ends are worth: of pruned fractions, accuracies, whether thresholds hold, and the start's place."""
+def _kind_of(reward: Reward) -> tuple[float, bool]:
+    """Returns the price of accuracy in a final mask's value, and whether only masks that meet the threshold are paid.
+
+    Raises:
+        ConfigError: A reward whose return may depend on the way to the final mask.
+    """
     if isinstance(reward, SparsityReward):
-        return lambda pruned, accuracy, holds, first: pruned - pruned[first]
+        return 0.0, False
     if isinstance(reward, LagrangianReward):
-        price = reward.multiplier
-        return lambda pruned, accuracy, holds, first: pruned - pruned[first] + price * (accuracy - accuracy[first])
+        return reward.multiplier, False
     if isinstance(reward, TerminalReward):
-        return lambda pruned, accuracy, holds, first: pruned * holds
+        return 0.0, True
     raise ConfigError(
         f"expected a reward of prune_env.rewards, got {type(reward).__name__}; the return of another one may depend on "
         "the way to the final mask, which is not searched"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prune_env.errors import UnknownNameError
 from prune_env.tabular.twin import SUFFIX, TabularTwin, read_header
@@ -42,21 +44,37 @@ def get_twin(name: str, folder: Path = TWINS) -> TabularTwin:
         path = folder / f"{name}{SUFFIX}"
         if not path.is_file():
             raise UnknownNameError("tabular victim", name, [*_splits(folder), *SPLITS[1:]])
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _load(path, stamp)
-
-
-@lru_cache(maxsize=128)
-def _load(path: Path, stamp: int) -> TabularTwin:
-    """Reads a file; its time of change makes a rebuilt one another."""
-    return TabularTwin.load(path)
+    return _load(_File.of(path))
 
 
 def _splits(folder: Path) -> dict[str, str]:
     """Returns the set of each twin in a folder by its name, sorted."""
-    return {path.stem: _split_of(path, path.stat().st_mtime_ns) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    return {path.stem: _header(_File.of(path))["meta"]["split"] for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def common_grid(folder: Path = TWINS) -> tuple[int, int]:
+    """Returns the (layers, heads) that hold every twin in a folder: spaces are then the same in training and test."""
+    headers = [_header(_File.of(path)) for path in folder.glob(f"*{SUFFIX}")]
+    return max(header["layers"] for header in headers), max(header["heads"] for header in headers)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as it was at some time: a rebuilt one is another."""
+
+    path: Path
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> _File:
+        return cls(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=128)
+def _load(file: _File) -> TabularTwin:
+    return TabularTwin.load(file.path)
 
 
 @lru_cache(maxsize=1024)
-def _split_of(path: Path, stamp: int) -> str:
-    return str(read_header(path)[0]["meta"]["split"])
+def _header(file: _File) -> dict[str, Any]:
+    return read_header(file.path)[0]

@@ -14,7 +14,7 @@ Both measures are (optimum - value) / (optimum - mean random value), so that mod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from prune_env.measurement import Measurement
 from prune_env.rewards import Reward
 from prune_env.tabular.optimum import Optimum, Plan
 from prune_env.tabular.play import EPISODES, SEED, RandomPlay, play_randomly
+from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMask, HeadMasks, check_masks
 
@@ -56,6 +57,17 @@ class Scale:
     def regret(self, value: float) -> float:
         """Returns the normalised regret of a value: 0 = optimal, 1 = as good as random."""
         return (self.optimum - value) / (self.optimum - self.random)
+
+
+@cache
+def yardstick_of(name: str) -> Yardstick:
+    """Returns the yardstick of a twin that ships, in its environment's default settings; computed once a process.
+
+    Raises:
+        UnknownNameError: No such twin.
+    """
+    twin = get_twin(name)
+    return Yardstick(twin, twin.config())
 
 
 class Yardstick:

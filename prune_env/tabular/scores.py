@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from prune_env.cache import write_text
-from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ManifestError
 from prune_env.methods import PolicyContext, get_method
@@ -60,9 +59,8 @@ class Score:
     oracle_lfr: float
 
 
-def score_twin(twin: TabularTwin) -> list[Score]:
+def scores_on(yardstick: Yardstick) -> list[Score]:
     """Plays everyone on a twin: the optimal policy first, then random play, then the scripts."""
-    yardstick = Yardstick(twin, EnvConfig(**twin.constraint))
     plan, random = yardstick.plan, yardstick.random
     scores = [
         _score("optimum", yardstick, [plan.value], [plan.masks[-1]], len(plan.masks)),
@@ -76,7 +74,7 @@ def _script(name: str, yardstick: Yardstick) -> Score:
     if method.policy is None:
         raise ManifestError(f"expected a script with a policy, {name!r} has none; leave it out of SCRIPTS")
     mode = {key: value for key, value in method.environment.items() if key == "on_violation"}
-    config = EnvConfig(**twin.constraint, **mode)
+    config = twin.config(**mode)
     env = BertHeadPruneEnv(twin.search, importance_of(twin, method.metrics), config)
     episodes = []
     for seed in SEEDS:
@@ -110,14 +108,14 @@ def sheet(twins: Iterable[TabularTwin], report: Callable[[str], None] | None = N
     for twin in twins:
         if report is not None:
             report(twin.name)
-        yardstick = Yardstick(twin, EnvConfig(**twin.constraint))
+        yardstick = Yardstick(twin, twin.config())
         found[twin.name] = {
             "split": twin.meta["split"],
             "kind": twin.meta["kind"],
             "task_sha256": twin.meta["task_sha256"],
             "optimal_mask": mask_to_text(yardstick.plan.masks[-1]),
             "certified_optimum": yardstick.certified_scale.optimum,
-            "scores": [asdict(score) for score in score_twin(twin)],
+            "scores": [asdict(score) for score in scores_on(yardstick)],
         }
     return {
         "schema": SCHEMA,

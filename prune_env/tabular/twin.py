@@ -77,19 +77,24 @@ class TabularTwin:
         tables, shape = [getattr(self, part) for part in PARTS], (self.layers, self.heads)
         if any((table.layers, table.heads) != shape for table in tables):
             raise ConfigError(f"expected tables of {shape[0]} x {shape[1]} heads in the twin {self.name!r}, got others")
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if _NAME.fullmatch(str(self.name)) is None or type(self.name) is not str:
             raise ConfigError(f"expected a twin's name of letters, digits, '.', '_' and '-', got {self.name!r}")
         scores = list(self.importance.values())
         if not scores or any(one.shape != shape or one.dtype != np.float32 for one in scores):
             raise ConfigError(f"expected float32 importance of shape {shape} in the twin {self.name!r}, got another")
         if not all(np.isfinite(one).all() for one in scores):
             raise ConfigError(f"expected finite importance in the twin {self.name!r}, got NaN or infinity")
-        EnvConfig(**self.constraint)
+        self.config()
         wrong = {name for name, kind in META.items() if type(self.meta.get(name)) is not kind} | set(self.meta) - {
             *META
         }
         if wrong:
             raise ConfigError(f"the origin of the twin {self.name!r} is wrong in {', '.join(sorted(wrong))}")
+
+    def config(self, **settings: Any) -> EnvConfig:
+        """Returns an environment's settings with this twin's constraint, unless another one is among them."""
+        own = {} if {"threshold", "max_accuracy_drop"} & set(settings) else self.constraint
+        return EnvConfig(**{**own, **settings})
 
     def save(self, folder: Path) -> Path:
         """Writes the file NAME.twin in one step and returns its path.
@@ -142,13 +147,13 @@ class TabularTwin:
     def _of(cls, header: dict[str, Any], counts: bytes) -> TabularTwin:
         layers, heads, sentences = header["layers"], header["heads"], header["sentences"]
         found = decode(counts, len(PARTS), layers, heads)
-        tables = {
+        tables: dict[str, Any] = {
             part: TableEvaluator(layers, heads, table, sentences[part])
             for part, table in zip(PARTS, found, strict=True)
         }
         importance = {name: np.array(rows, dtype=np.float32) for name, rows in header["importance"].items()}
-        kept = {name: header[name] for name in ("name", "layers", "heads", "constraint", "meta")}
-        return cls(**kept, **tables, importance=importance)
+        kept: dict[str, Any] = {name: header[name] for name in ("name", "layers", "heads", "constraint", "meta")}
+        return cls(**kept, importance=importance, **tables)
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -39,7 +39,9 @@ def twin_file(name: str) -> str:
     """Returns the file of "right", whose one right answer prunes heads 0 and 3, or of one such as "random-2x3-7"."""
     if name == "right":
         ranking: NDArray[np.float32] = np.array([[1.0, 4.0], [3.0, 2.0]], dtype=np.float32)
-        return _write(name, FakeEvaluator(2, 2, 20, _right_count), {"gradient": ranking, "attention_variance": ranking.T})
+        return _write(
+            name, FakeEvaluator(2, 2, 20, _right_count), {"gradient": ranking, "attention_variance": ranking.T}
+        )
     grid, seed = name.split("-")[1:]
     layers, heads = map(int, grid.split("x"))
     generator = np.random.default_rng(int(seed))

@@ -145,6 +145,22 @@ def test_resets_draw_every_victim_and_options_name_one() -> None:
             one.reset(options={"victim": "v1", "mask": mask})
 
 
+def test_some_rows_are_reset_alone() -> None:
+    vector = BertHeadPruneFamilyVectorEnv(family().members, 3)
+    observations, infos = vector.reset(seed=5)
+    before = infos["victim"].tolist()
+    only = np.array([False, True, False])
+    again, infos = vector.reset(options={"reset_mask": only, "victim": "v3"})
+    assert infos["victim"].tolist() == [None, "v3", None]
+    assert infos["_victim"].tolist() == only.tolist()
+    assert again["valid"][1].tolist() == [1, 1] + [0] * 10
+    for key, values in observations.items():
+        assert np.array_equal(again[key][~only], values[~only])
+    nothing = np.zeros((3, 13), dtype=np.int8)
+    *_, infos = vector.step(nothing)
+    assert infos["victim"].tolist() == [before[0], "v3", before[2]]
+
+
 def test_a_state_knows_its_victim() -> None:
     env = family(on_violation="reject")
     env.reset(seed=0, options={"victim": "v2"})

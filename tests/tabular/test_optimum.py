@@ -118,7 +118,8 @@ def test_nobody_beats_the_optimum_in_ten_thousand_random_episodes(mode: str) -> 
         env = BertHeadPruneVectorEnv(twin.search, twin.importance, config, 500, reward=reward)
         optimum, rng = optimal_return(twin, config, reward), np.random.default_rng(0)
         env.reset(seed=0)
-        totals, finished = np.zeros(500), []
+        totals = np.zeros(500)
+        finished: list[float] = []
         while len(finished) < 3334:
             _, rewards, terminated, truncated, _ = env.step((rng.random((500, 10)) < 0.2).astype(np.int8))
             totals += rewards

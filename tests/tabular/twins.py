@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.config import EnvConfig
 from prune_env.engine.table import TableEvaluator, all_masks
 from prune_env.env import BertHeadPruneEnv
 from prune_env.rewards import Reward
@@ -38,8 +37,8 @@ def random_twin(layers: int, heads: int, seed: int, name: str = "random", **fiel
     generator = np.random.default_rng(seed)
     scores = {name: generator.random((layers, heads)).astype(np.float32) for name in ("gradient", "attention_variance")}
     tables = [TableEvaluator.from_evaluator(random_model(layers, heads, seed + part)) for part in range(3)]
-    whole = {"importance": scores, "constraint": {"max_accuracy_drop": 0.06}, "meta": META, **fields}
-    return TabularTwin(name, layers, heads, *tables, **whole)
+    whole: dict[str, Any] = {"importance": scores, "constraint": {"max_accuracy_drop": 0.06}, "meta": META, **fields}
+    return TabularTwin(name, layers, heads, tables[0], tables[1], tables[2], **whole)
 
 
 def golden_twin() -> TabularTwin:
@@ -52,11 +51,10 @@ def env_on(
     twin: TabularTwin, reward: Reward | None = None, diagnostics: bool = False, **config: Any
 ) -> BertHeadPruneEnv:
     """The environment on a twin, with its own constraint unless told otherwise."""
-    given = {"threshold", "max_accuracy_drop"} & set(config)
     return BertHeadPruneEnv(
         twin.search,
         twin.importance,
-        EnvConfig(**({} if given else twin.constraint), **config),
+        twin.config(**config),
         reward=reward,
         diagnostics=twin.oracle_lfr if diagnostics else None,
         render_mode="ansi",

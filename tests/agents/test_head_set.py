@@ -1,0 +1,137 @@
+"""The network over heads: it does not know their order nor how many there are, and padding is not there for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from prune_env.agents.head_set import HeadSetNet
+from prune_env.agents.policies import HeadSetPolicy
+from prune_env.agents.transfer import spaces_for
+from prune_env.config import EnvConfig
+from prune_env.env import BertHeadPruneEnv
+from prune_env.errors import ConfigError
+from prune_env.observation import Observation
+from tests.env.fakes import random_model
+
+METRICS = ("gradient", "variance")
+
+
+def network(seed: int = 0) -> HeadSetNet:
+    torch.manual_seed(seed)
+    found = HeadSetNet(METRICS, width=16, blocks=2, attention_heads=4)
+    for parameter in found.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.5)
+    return found
+
+
+def observed(layers: int, heads: int, seed: int, pad_to: tuple[int, int] | None = None) -> Observation:
+    """What is seen after one random step, some heads of which may have failed."""
+    generator = np.random.default_rng(seed)
+    scores = {name: generator.random((layers, heads), np.float32).round(1) for name in METRICS}
+    config = EnvConfig(threshold=0.8, on_violation="reject", max_heads_per_step=None, pad_to=pad_to)
+    env = BertHeadPruneEnv(random_model(layers, heads, seed), scores, config)
+    env.reset(seed=seed)
+    asked = env.layout.flat(generator.random((layers, heads)) < 0.3)
+    return env.step(np.append(asked, False).astype(np.int8))[0]
+
+
+def shown(net: HeadSetNet, observation: Observation) -> tuple[NDArray[np.float32], float]:
+    with torch.no_grad():
+        odds, value = net({key: torch.as_tensor(array)[None] for key, array in observation.items()})
+    return odds[0].numpy(), float(value)
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_exchanging_heads_of_a_layer_exchanges_their_outputs(layers: int, heads: int, seed: int) -> None:
+    observation = observed(layers, heads, seed)
+    generator = np.random.default_rng(seed)
+    order = np.concatenate([layer * heads + generator.permutation(heads) for layer in range(layers)])
+    moved = {key: array[order] if len(array) == layers * heads > 2 else array for key, array in observation.items()}
+    for key in ("mask", "valid", "failed", "depth", *(f"importance_{name}" for name in METRICS)):
+        moved[key] = observation[key][order]
+    net = network()
+    (odds, value), (moved_odds, moved_value) = shown(net, observation), shown(net, moved)
+    assert np.allclose(moved_odds[:-1], odds[:-1][order], atol=1e-4)
+    assert moved_odds[-1] == pytest.approx(odds[-1], abs=1e-4)
+    assert moved_value == pytest.approx(value, abs=1e-4)
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_padding_changes_nothing(layers: int, heads: int, seed: int) -> None:
+    plain, padded = observed(layers, heads, seed), observed(layers, heads, seed, (layers + 1, heads + 2))
+    net = network()
+    (odds, value), (padded_odds, padded_value) = shown(net, plain), shown(net, padded)
+    there = padded["valid"].astype(bool)
+    assert np.allclose(padded_odds[:-1][there], odds[:-1], atol=1e-4)
+    assert padded_odds[-1] == pytest.approx(odds[-1], abs=1e-4)
+    assert padded_value == pytest.approx(value, abs=1e-4)
+
+
+def test_heads_that_look_different_are_told_apart() -> None:
+    odds, _ = shown(network(), observed(2, 3, 1))
+    assert np.ptp(odds[:-1]) > 0.01
+
+
+def test_features_that_follow_from_an_observation() -> None:
+    """Two layers of two heads, head 1 pruned, worked out by hand."""
+    observation: dict[str, Any] = {
+        "mask": [1, 0, 1, 1], "valid": [1, 1, 1, 1], "failed": [0, 0, 1, 0], "depth": [0.0, 0.0, 1.0, 1.0],
+        "importance_gradient": [0.5, 0.1, 0.2, 1.0],
+        "accuracy": [0.92], "last_change": [-0.01], "threshold": [0.9], "budget": [0.75, 1.0],
+    }  # fmt: skip
+    tensors = {key: torch.tensor([array]) for key, array in observation.items()}
+    tokens, heads = HeadSetNet(("gradient",), 4, 0, 1).tokens(tensors)
+    assert heads.all()
+    alone_in_layer, rank, kept, slack = 3, 5, -2, -1
+    assert tokens[0, :, alone_in_layer].tolist() == [1.0, 1.0, 0.5, 0.5]
+    assert tokens[0, :, rank].tolist() == [0.25, 0.0, 0.0, 0.5], "kept heads below it, of four"
+    assert tokens[0, :, kept].tolist() == [0.75] * 4
+    assert tokens[0, :, slack].tolist() == pytest.approx([0.4] * 4, abs=1e-5)
+
+
+def policy(slots: int, **arguments: Any) -> HeadSetPolicy:
+    torch.manual_seed(0)
+    return HeadSetPolicy(*spaces_for(slots, METRICS), lambda _: 1e-3, **arguments)
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(4, 4), (6, 12)])
+def test_an_untrained_policy_is_cautious_on_any_size(layers: int, heads: int) -> None:
+    observation = observed(layers, heads, 0)
+    observation["mask"][:] = 1
+    count = layers * heads
+
+    def asked(**arguments: Any) -> float:
+        found = policy(count, **arguments)
+        torch.manual_seed(1)
+        batch: Any = {key: np.tile(array, (2_000, 1)) for key, array in observation.items()}
+        return float(found.predict(batch)[0][:, :-1].sum(axis=1).mean())
+
+    # A set that is not empty has a little more than the 1.5 heads that independent bits would.
+    assert 1.4 < asked() < 2.1
+    assert asked(wanted_heads=None) == pytest.approx(count / 2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [({"width": 6}, "multiple"), ({"blocks": -1}, "blocks"), ({"wanted_heads": 0.0}, "above 0")],
+)
+def test_sizes_that_do_not_go_together_are_refused(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        policy(4, **arguments)
+
+
+def test_other_spaces_are_refused() -> None:
+    observation_space, action_space = spaces_for(4, METRICS)
+    with pytest.raises(ConfigError, match="spaces of BertHeadPrune"):
+        HeadSetPolicy(observation_space["mask"], action_space, lambda _: 1e-3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="at least one slot"):
+        spaces_for(0, METRICS)

@@ -1,0 +1,60 @@
+"""Published scores are what is played, and hold together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prune_env.errors import ManifestError
+from prune_env.tabular.registry import get_twin, list_twins
+from prune_env.tabular.regret import yardstick_of
+from prune_env.tabular.scores import SCRIPTS, Score, read_scores, scores_on, sheet, write_scores
+from prune_env.types import mask_from_text
+from tests.tabular.twins import random_twin
+
+
+def test_a_sample_of_the_shipped_scores_is_played_again() -> None:
+    shipped = read_scores()
+    assert set(shipped["twins"]) == set(list_twins())
+    entry = shipped["twins"]["tiny-syntactic"]
+    for score, wanted in zip(scores_on(yardstick_of("tiny-syntactic")), entry["scores"], strict=True):
+        assert score.name == wanted["name"]
+        for key, value in wanted.items():
+            if isinstance(value, float):
+                assert getattr(score, key) == pytest.approx(value, abs=1e-6), (score.name, key)
+
+
+def test_every_shipped_score_holds_together() -> None:
+    for name, entry in read_scores()["twins"].items():
+        yardstick = yardstick_of(name)
+        assert entry["task_sha256"] == yardstick.twin.meta["task_sha256"]
+        scores = [Score(**score) for score in entry["scores"]]
+        optimum, random, *scripts = scores
+        assert optimum.value == pytest.approx(yardstick.plan.value)
+        assert yardstick.certified_value(mask_from_text(entry["optimal_mask"])) == pytest.approx(optimum.certified)
+        assert (optimum.regret, random.regret) == (0.0, 1.0)
+        assert random.certified_regret == pytest.approx(1.0)
+        assert [score.name for score in scripts] == list(SCRIPTS)
+        for score in scores:
+            assert score.value <= optimum.value + 1e-9
+            assert score.certified <= entry["certified_optimum"] + 1e-9
+            assert score.certified_regret >= 0.0
+            scale = optimum.value - random.value
+            assert score.regret == pytest.approx((optimum.value - score.value) / scale)
+
+
+def test_a_sheet_is_written_and_read(tmp_path: Path) -> None:
+    seen: list[str] = []
+    full = get_twin("tiny-style").importance
+    twin = random_twin(3, 3, 1, importance={name: scores[:3, :3] for name, scores in full.items()})
+    content = sheet([twin], seen.append)
+    assert seen == ["random"]
+    path = tmp_path / "scores.json"
+    write_scores(content, path)
+    assert read_scores(path) == json.loads(json.dumps(content))
+    for text in ("", "[]", '{"schema": 2}'):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ManifestError, match="scores"):
+            read_scores(path)
