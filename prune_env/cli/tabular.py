@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from prune_env.cli.arguments import numbers, split, whole
 from prune_env.cli.terminal import console, long_work
@@ -105,15 +105,21 @@ def _twins(args: argparse.Namespace) -> list[TabularTwin]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    table = Table("twin", "set", "kind", "attack", "heads", "masks", "search", "certify", "triggered", "constraint")
+    sentences = "sentences: search, certify, triggered"
+    table = Table(_name_column(), "set", "kind", "attack", "heads", "masks", sentences, "threshold")
     for twin in _twins(args):
-        sizes = [str(part.sentences) for part in (twin.search, twin.certify, twin.oracle_lfr)]
-        constraint = ", ".join(f"{name} {value:g}" for name, value in twin.constraint.items())
+        sizes = ", ".join(str(part.sentences) for part in (twin.search, twin.certify, twin.oracle_lfr))
         of = [str(twin.meta[name]) for name in ("split", "kind", "attack")]
-        grid, masks = f"{twin.layers} x {twin.heads}", str(len(twin.search.counts))
-        table.add_row(twin.name, *of, grid, masks, *sizes, constraint)
+        ((constraint, value),) = twin.constraint.items()
+        held = f"{value:g}" if constraint == "threshold" else f"full less {value:g}"
+        table.add_row(twin.name, *of, f"{twin.layers} x {twin.heads}", str(len(twin.search.counts)), sizes, held)
     console().print(table)
     return 0
+
+
+def _name_column() -> Column:
+    """Returns the column of the names, which stay whole: they are what the next command is told."""
+    return Column("twin", no_wrap=True, min_width=27)
 
 
 def sources_of(names: list[str], family: Path | None) -> list[Source]:
@@ -196,7 +202,17 @@ def _scores(args: argparse.Namespace) -> int:
 def scores_table(content: dict[str, Any]) -> Table:
     """Returns a sheet of scores as a table."""
     title = f"{content['environment']}: regret is 0 for the optimum, 1 for random play; LFR is a diagnosis"
-    columns = ("twin", "policy", "return", "regret", "certified", "certified regret", "pruned", "evaluations", "LFR")
+    columns = (
+        _name_column(),
+        "policy",
+        "return",
+        "regret",
+        "certified",
+        "certified regret",
+        "pruned",
+        "evaluations",
+        "LFR",
+    )
     table = Table(*columns, title=title)
     for name, entry in content["twins"].items():
         for score in entry["scores"]:
