@@ -90,42 +90,38 @@ class DeepLearner:
         """Its settings, the defaults of the algorithm included."""
         from prune_env.agents.sb3 import settings_of
 
-        return {**asdict(self), "algorithm": asdict(settings_of(self.agent, {})), "steps": STEPS}
+        return {**asdict(self), "algorithm": asdict(settings_of(self.agent, self.policy, {})), "steps": STEPS}
 
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Needs nothing."""
 
     def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Learns until the budget or the steps are spent."""
-        from stable_baselines3.common.utils import set_random_seed
-
-        from prune_env.agents.one_head import VectorOneHeadPerStep
-        from prune_env.agents.sb3 import get_agent, make_algorithm, settings_of
-        from prune_env.agents.vec_env import PruneVecEnv
-        from prune_env.vector import BertHeadPruneVectorEnv
+        from prune_env.agents.callbacks import Fading
+        from prune_env.agents.sb3 import make_algorithm, settings_of
 
         count = max(1, min(self.most, budget.limit // self.evaluations_an_environment))
-        made: Any = BertHeadPruneVectorEnv(budget, problem.importance, problem.config, count)
-        one_head = get_agent(self.agent).one_head
-        environments = PruneVecEnv(VectorOneHeadPerStep(made) if one_head else made)
-        settings = self._fitting(settings_of(self.agent, {}), count, budget.limit)
-        own = derive(seed, self.agent) % 2**32
-        set_random_seed(own)
-        environments.seed(derive(seed, "episodes") % 2**31)
+        planned = min(STEPS, max(self.steps_an_evaluation * budget.limit, count))
+        settings: Any = settings_of(self.agent, self.policy, {})
+        if hasattr(settings, "learning_starts"):
+            settings = replace(settings, learning_starts=min(settings.learning_starts, budget.limit // 2))
+        environments, own = self._environments(problem, budget, count), derive(seed, self.agent) % 2**32
         algorithm = make_algorithm(self.agent, self.policy, environments, settings, seed=own, policy_arguments={})
         environments.seed(derive(seed, "episodes") % 2**31)
+        fading = [Fading(settings.ent_coef, planned)] if hasattr(settings, "ent_coef") else []
         with suppress(BudgetSpentError):
-            algorithm.learn(min(STEPS, max(self.steps_an_evaluation * budget.limit, count)))
+            algorithm.learn(planned, callback=fading)
         algorithm.policy.set_training_mode(False)
         return Left(policy=_acting(self, algorithm.policy, problem), steps=algorithm.num_timesteps)
 
-    def _fitting(self, settings: Any, count: int, limit: int) -> Any:
-        """Returns settings whose batch is no larger than a rollout, and whose learning starts within the budget."""
-        if hasattr(settings, "n_epochs"):
-            return replace(settings, batch_size=min(settings.batch_size, count * settings.n_steps))
-        if hasattr(settings, "learning_starts"):
-            return replace(settings, learning_starts=min(settings.learning_starts, limit // 2))
-        return settings
+    def _environments(self, problem: Problem, budget: Budget, count: int) -> Any:
+        from prune_env.agents.one_head import VectorOneHeadPerStep
+        from prune_env.agents.sb3 import get_agent
+        from prune_env.agents.vec_env import PruneVecEnv
+        from prune_env.vector import BertHeadPruneVectorEnv
+
+        made: Any = BertHeadPruneVectorEnv(budget, problem.importance, problem.config, count)
+        return PruneVecEnv(VectorOneHeadPerStep(made) if get_agent(self.agent).one_head else made)
 
 
 def _acting(learner: DeepLearner, policy: Any, problem: Problem) -> Any:

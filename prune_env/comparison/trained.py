@@ -48,7 +48,8 @@ class Trained:
             return {"agent": self.agent, "settings": asdict(LinearSettings(metrics=METRICS))}
         from prune_env.agents.sb3 import settings_of
 
-        return {"agent": self.agent, "policy": "heads", "algorithm": asdict(settings_of(self.agent, {}))}
+        changes = _changes(self.agent)
+        return {"agent": self.agent, "policy": "heads", "algorithm": asdict(settings_of(self.agent, "heads", changes))}
 
     def folder(self, seed: int, before: Pretraining) -> Path:
         """Returns where the agent of a seed is."""
@@ -60,12 +61,19 @@ class Trained:
         if self.agent == "linear":
             self._prepare_linear(folder, seed, before)
             return
-        from prune_env.agents.environments import EnvChoice
-        from prune_env.agents.train import Training, train
+        from prune_env.agents.environments import yardsticks_of
+        from prune_env.agents.family import FamilyTraining
+        from prune_env.agents.train import train
 
-        choice = EnvChoice(before.victims, TABULAR_ID, {"metrics": list(METRICS)})
-        leg = max(before.steps // 5, 1)
-        train(Training(self.agent, "heads", choice, steps=before.steps, seed=seed, leg=leg), folder)
+        settings = FamilyTraining(
+            self.agent,
+            before.steps,
+            changes=_changes(self.agent),
+            environment={"metrics": list(METRICS)},
+            train=before.victims,
+        )
+        training = settings.training(seed)
+        train(training, folder, yardsticks_of(training.environment))
 
     def _prepare_linear(self, folder: Path, seed: int, before: Pretraining) -> None:
         path = folder / "agent.json"
@@ -102,6 +110,15 @@ class Trained:
                 rollout(env, policy, derive(seed, f"episode:{number}"))
                 idle = 0 if budget.used > known else idle + 1
         return Left(policy=policy)
+
+
+def _changes(agent: str) -> dict[str, Any]:
+    """Returns what an agent's settings are changed by on a family of victims."""
+    from prune_env.agents.family import FamilyTraining
+    from prune_env.agents.sb3 import get_agent
+
+    changes = dict(FamilyTraining().changes)
+    return {name: value for name, value in changes.items() if hasattr(get_agent(agent).settings, name)}
 
 
 LINEAR = Trained("linear")

@@ -35,7 +35,7 @@ def settings(tmp_path: Path, victim: str) -> Settings:
     """A folder of its own, and agents that are trained on the twin for a moment."""
     out = tmp_path / "out"
     out.mkdir()
-    return Settings(out, train_on=victim, train_steps=900)
+    return Settings(out, train_on=victim, train_steps=1600)
 
 
 def plan(victim: str, *contestants: str, budgets: tuple[int | None, ...] = (5, 12), seeds: int = 2) -> Plan:
@@ -108,7 +108,7 @@ def test_agents_are_trained_once_before_they_are_judged(victim: str, settings: S
     assert told[1:3] == ["training of trained-linear, seed 0", "training of trained-ppo, seed 0"]
     assert [trial.kind for trial in trials] == ["trained", "trained"]
     assert all(trial.policy is not None and trial.evaluations <= 7 for trial in trials)
-    assert all(trial.settings["before"] == {"victims": victim, "steps": 900} for trial in trials)
+    assert all(trial.settings["before"] == {"victims": victim, "steps": 1600} for trial in trials)
     stamps = {path: path.stat().st_mtime_ns for path in settings.out.glob("models/*/agent.json")}
     told.clear()
     run(replace(asked, budgets=(None, 20)), settings, report=lambda label, *_: told.append(label))
