@@ -108,7 +108,7 @@ class DeepLearner:
         environments, own = self._environments(problem, budget, count), derive(seed, self.agent) % 2**32
         algorithm = make_algorithm(self.agent, self.policy, environments, settings, seed=own, policy_arguments={})
         environments.seed(derive(seed, "episodes") % 2**31)
-        fading = [Fading(settings.ent_coef, planned)] if hasattr(settings, "ent_coef") else []
+        fading: list[Any] = [Fading(settings.ent_coef, planned)] if hasattr(settings, "ent_coef") else []
         with suppress(BudgetSpentError):
             algorithm.learn(planned, callback=fading)
         algorithm.policy.set_training_mode(False)

@@ -22,8 +22,11 @@ from prune_env.comparison.trials import Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A5ACD", "#000000")
-"""Okabe and Ito's, which people with any colour vision tell apart."""
+COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A5ACD", "#000000", "#A6611A", "#777777",
+    "#7FB7A0", "#882255",
+)  # fmt: skip
+"""Okabe and Ito's, which people with any colour vision tell apart, and four more; kinds differ by their dashes, too."""
 
 DASHES: dict[str, Any] = {
     "learner": "-", "trained": "-", "searcher": (0, (5, 2)), "random": (0, (1, 1)), "script": (0, (4, 1, 1, 1)),
@@ -104,7 +107,7 @@ def draw(experiment: str, trials: Sequence[Trial], seed: int = 0) -> Figure:
             axes.annotate("best of all masks", (1, float(np.mean(best))), xytext=(2, 3), textcoords="offset points")
         axes.set_xscale("log")
         axes.grid(color=GRID, linewidth=0.6)
-        axes.set_xlabel("evaluations: distinct masks asked for")
+        axes.set_xlabel("evaluations: distinct masks asked for (each contestant at its largest budget)")
         axes.set_ylabel("certified value of the best mask so far")
         axes.set_title(TITLES[experiment])
         figure.legend(loc="outside right upper")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ def test_contestants_see_no_certify_and_no_lfr(victim: str, settings: Settings) 
 
     from prune_env.agents.budget import Budget
 
-    forbidden: object = Forbidden()
+    forbidden: Any = Forbidden()
     closed = replace(problem, certify=forbidden, oracle_lfr=forbidden, yardstick=None)
     for name in ("annealing", "scripts", "script-gradient", "linear", "ppo"):
         budget = Budget(problem.search, problem.config, 10)
