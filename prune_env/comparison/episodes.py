@@ -6,7 +6,7 @@ episodes is held against a rival's run on the same victim with the same seed, cu
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.comparison.rows import place
-from prune_env.comparison.statistics import DRAWS, LEVEL, Estimate
+from prune_env.comparison.statistics import DRAWS, FEWEST, LEVEL, Estimate
 from prune_env.comparison.trials import Trial
 
 
@@ -30,6 +30,7 @@ class Match:
         ours: Mean certified regret of the masks at the episodes' ends.
         theirs: Mean certified regret of the rival's best masks after as many evaluations.
         difference: Theirs minus ours, with its interval: above 0 the agent is better.
+        runs: Seeds of the victim that has fewest.
     """
 
     agent: str
@@ -38,6 +39,14 @@ class Match:
     ours: float
     theirs: float
     difference: Estimate
+    runs: int
+
+    @property
+    def outcome(self) -> int:
+        """1 if the agent is better, -1 if it is worse, 0 if the interval or the runs do not tell."""
+        if self.runs < FEWEST:
+            return 0
+        return int(self.difference.low > 0) - int(self.difference.high < 0)
 
 
 @dataclass(frozen=True)
@@ -112,9 +121,9 @@ def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
 
 def _sentence(one: Episodes, met: Sequence[Match]) -> str:
     groups = {
-        "better than": [match for match in met if match.difference.low > 0],
-        "not told apart from": [match for match in met if match.difference.low <= 0 <= match.difference.high],
-        "worse than": [match for match in met if match.difference.high < 0],
+        "better than": [match for match in met if match.outcome > 0],
+        "not told apart from": [match for match in met if match.outcome == 0],
+        "worse than": [match for match in met if match.outcome < 0],
     }
     parts = [
         f"{words} {', '.join(f'{match.rival} ({match.theirs:.3f})' for match in group)}"
@@ -148,7 +157,8 @@ def _match(agent: str, rival: str, pairs: Sequence[tuple[Trial, Trial]], seed: i
     victims = [one.victim for one, _ in pairs]
     better = [(victim, their - our) for victim, our, their in zip(victims, ours, theirs, strict=True)]
     evaluations = float(np.mean([policy["evaluations"] for policy in policies]))
-    return Match(agent, rival, evaluations, float(np.mean(ours)), float(np.mean(theirs)), _mean(better, seed))
+    runs = min(Counter(victims).values())
+    return Match(agent, rival, evaluations, float(np.mean(ours)), float(np.mean(theirs)), _mean(better, seed), runs)
 
 
 def _regret_after(trial: Trial, policy: dict[str, Any]) -> float:

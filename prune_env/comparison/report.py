@@ -28,8 +28,9 @@ TITLES = {
 
 LEGEND = (
     "Certified value: pruned fraction of the mask that was best on the search split, less 1/n and the missing accuracy "
-    "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % stratified "
-    "bootstrap intervals. An evaluation is a distinct mask asked for, training included where an agent trains on the "
+    "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % bootstrap "
+    "intervals over seeds, given these victims; with fewer than three seeds nobody wins. "
+    "An evaluation is a distinct mask asked for, training included where an agent trains on the "
     "victim. Regret: 0 = the best of all masks, 1 = random play. LFR is a diagnosis of the masked model, which nobody "
     "but the judge sees. policy: mean regret of the return of the policy's own episode without chance. s: processor "
     "seconds. Settings are each contestant's defaults, tuned on none of these victims. The best contestant of a kind "

@@ -17,6 +17,9 @@ from prune_env.errors import ConfigError
 DRAWS = 2000
 LEVEL = 0.95
 
+FEWEST = 3
+"""Runs of each victim below which an interval says nothing, and nobody wins."""
+
 Strata = Sequence[NDArray[np.float64]]
 """The runs of each victim, (seeds,) or (seeds, K) each."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from prune_env.comparison.contestant import LEARNED
 from prune_env.comparison.rows import Row, amount, rows_of, strata_of
-from prune_env.comparison.statistics import Estimate, difference
+from prune_env.comparison.statistics import FEWEST, Estimate, difference
 from prune_env.comparison.trials import Trial
 
 RIVALS = {"random": "random search", "script": "the scripts", "searcher": "the searchers"}
@@ -30,6 +30,7 @@ class Contrast:
         rival: The other one.
         kind: Of the rival.
         difference: Agent minus rival.
+        runs: Of each victim, on the side that has fewer.
     """
 
     budget: int | None
@@ -37,10 +38,13 @@ class Contrast:
     rival: Row
     kind: str
     difference: Estimate
+    runs: int
 
     @property
     def outcome(self) -> str:
         """In words: whether the interval lies above or below nought, or on both sides."""
+        if self.runs < FEWEST:
+            return EVEN
         if self.difference.low > 0:
             return WINS
         return LOSES if self.difference.high < 0 else EVEN
@@ -111,7 +115,7 @@ def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, seed: int) -> C
         for row in (learned, rival)
     ]
     found = difference(both[0], both[1], np.random.default_rng(seed))
-    return Contrast(learned.budget, learned, rival, rival.kind, found)
+    return Contrast(learned.budget, learned, rival, rival.kind, found, min(map(len, [*both[0], *both[1]])))
 
 
 def _best(rows: Sequence[Row], budget: int | None, kinds: Sequence[str]) -> Row | None:

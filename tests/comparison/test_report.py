@@ -54,6 +54,10 @@ def test_the_answer_is_plain(learned: tuple[float, ...], rival: tuple[float, ...
     )
 
 
+def test_fewer_than_three_seeds_tell_nothing() -> None:
+    assert {one.outcome for one in contrasts(both((0.9, 0.9), (0.1, 0.1)))} == {"is not told apart from"}
+
+
 def test_a_budget_that_is_won_and_one_that_is_lost_are_a_part() -> None:
     trials = both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5))
     later = [three("ppo", "learner", 0.5, 0.5, 0.5, budget=20), three("random", "random", 0.7, 0.7, 0.7, budget=20)]
