@@ -100,5 +100,9 @@ class ContestantMismatchError(PruneEnvError):
     """Contestants of a speed comparison that do not compute the same."""
 
 
+class BudgetSpentError(PruneEnvError):
+    """A mask asked for after a budget's last evaluation, or too many in a row that were known: what ends a search."""
+
+
 class FigureError(PruneEnvError):
     """A figure that the given records cannot be drawn from; the message says what to run."""

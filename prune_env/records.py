@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -159,12 +159,17 @@ def cell_key(victim_sha256: str, role: str, method: str, config: dict[str, Any],
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Appends one line and flushes it to the disk; a torn line before it is closed first.
+    """Appends a record, see `append_line`."""
+    append_line(path, asdict(record))
+
+
+def append_line(path: Path, content: Mapping[str, Any]) -> None:
+    """Appends one line of JSON and flushes it to the disk; a torn line before it is closed first.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    line = (json.dumps(asdict(record), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    line = (json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -187,17 +192,20 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         RecordError: A line that is JSON but no record, or a record of another schema; the message names file and line.
     """
+    return [_from_json(content, where) for where, content in read_lines(path)]
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields (file and line, JSON value) of every line that is JSON; nothing where there is no file."""
     if not path.is_file():
-        return []
-    records = []
+        return
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
             # A cut within a character leaves bytes that are no UTF-8, and no JSON either once they are replaced.
             content = json.loads(line.decode("utf-8", errors="replace"))
         except ValueError:
             continue
-        records.append(_from_json(content, f"{path}:{number}"))
-    return records
+        yield f"{path}:{number}", content
 
 
 def _from_json(content: Any, where: str) -> Record:

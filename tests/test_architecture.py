@@ -35,6 +35,7 @@ ORDER = (
     {"purification", "recheck", "replay"},
     {"model_card"},
     {"agents", "baselines"},
+    {"comparison"},
     {"speed"},
     {"cli", "__main__"},
 )

@@ -1,0 +1,169 @@
+"""`prune-env compare`: learned agents, scripts and searchers at the same number of evaluations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prune_env.cli.arguments import cores, numbers, split, whole
+from prune_env.cli.terminal import console, long_work
+from prune_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prune_env.comparison.cells import Settings
+    from prune_env.comparison.run import Plan
+    from prune_env.comparison.trials import Trial
+
+HELP = "compare learned agents, scripts and searchers at equal budgets of evaluations"
+
+SEARCHERS = ("random", "greedy", "annealing", "evolution", "scripts")
+ONE_EACH = ("script-gradient", "script-layer-wise", "script-epsilon-greedy")
+LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
+TRAINED = ("trained-linear", "trained-ppo", "trained-maskable-ppo")
+
+DEFAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+    "tabular": ((*SEARCHERS, *LEARNERS), ("50", "200", "1000", "5000"), "10"),
+    "family": ((*SEARCHERS, *ONE_EACH, *TRAINED), ("episode",), "10"),
+    "real": (("random", "annealing", "evolution", "scripts", "trained-ppo"), ("20", "200"), "3"),
+}
+"""Experiment -> contestants, budgets, number of seeds."""
+
+EPISODE = "episode"
+"""As a budget: as many evaluations as one episode may use."""
+
+_EXAMPLES = """\
+examples:
+  prune-env compare --experiment tabular --victims tiny-syntactic --budgets 50,200 --seeds 3 --out runs/first
+  prune-env compare --experiment tabular --out runs/tabular --jobs 8
+  prune-env compare --experiment family --train-steps 200000 --out runs/family
+  prune-env compare --experiment real --victims victims/hiddenkiller-minilm --data data --out runs/real
+  prune-env compare --show runs/tabular/trials.jsonl runs/family/trials.jsonl --out report --update README.md
+A second run with the same --out does only what is missing, after Ctrl-C or a crash too. --dry-run says what that is.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what is compared, what is held fixed, and where it goes."""
+    parser.epilog = _EXAMPLES
+    add = parser.add_argument
+    add("--experiment", choices=sorted(DEFAULTS), help="tabular: trained and judged on each twin; family: trained on "
+        "some victims, judged on others; real: the same, judged on live victims")  # fmt: skip
+    add("--show", nargs="+", type=Path, metavar="TRIALS", help="run nothing, report finished trials")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of trials, trained agents and the report")
+    add("--victims", nargs="+", default=[], metavar="V", help="twins, sets of twins or, for real, folders "
+        "(default: the embedded twins, for family its test set)")  # fmt: skip
+    add("--contestants", nargs="+", default=[], metavar="C", help="names (default: the experiment's)")
+    add("--budgets", nargs="+", default=[], metavar="N", help=f"evaluations; {EPISODE!r} is one a head and one more "
+        "(default: the experiment's)")  # fmt: skip
+    add("--seeds", metavar="N", help="how many, from 0 (default: the experiment's)")
+    add("--train-on", default="family-train", metavar="SET", help="twins that agents are trained on before "
+        "(default: %(default)s)")  # fmt: skip
+    add(
+        "--train-steps", default="200000", metavar="N", help="environment steps of that training (default: %(default)s)"
+    )
+    add("--on-violation", default="terminate", help="rule of the agents' environment (default: %(default)s)")
+    add("--data", metavar="DIR", help="data folder of victims on real data (default: PRUNE_ENV_DATA)")
+    add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
+    add("--dry-run", action="store_true", help="say what is missing, and run nothing")
+    add("--update", type=Path, metavar="README", help="write the report between this file's markers")
+    add("--json", action="store_true", help="print the rows as JSON and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs what is missing, then reports; 0 when everything is there."""
+    if (args.experiment is None) == (args.show is None):
+        raise ConfigError("expected one of --experiment and --show, got both or none; name an experiment to run it")
+    if args.show is not None:
+        from prune_env.comparison.trials import load
+
+        return _report(load(args.show), args)
+    with long_work("looking at what is there") as report:
+        from prune_env.comparison.run import run as run_plan
+
+        plan, settings = plan_of(args), settings_of(args)
+        if args.dry_run:
+            return _say_missing(plan, settings)
+        jobs = cores() if args.jobs is None else _whole(args.jobs, "a number of processes")
+        if jobs < 1:
+            raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
+        trials = run_plan(plan, settings, jobs, report)
+    return _report(trials, args)
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """Returns the experiment that the arguments describe.
+
+    Raises:
+        ConfigError: A budget or number of seeds that is none, or victims that are missing.
+    """
+    from prune_env.comparison.run import Plan
+
+    contestants, budgets, seeds = DEFAULTS[args.experiment]
+    asked = split(args.budgets) or list(budgets)
+    return Plan(
+        args.experiment,
+        victims_of(args.experiment, split(args.victims)),
+        tuple(split(args.contestants) or contestants),
+        tuple(None if text == EPISODE else _whole(text, "budgets") for text in asked),
+        tuple(range(_whole(args.seeds or seeds, "a number of seeds"))),
+    )
+
+
+def victims_of(experiment: str, asked: list[str]) -> tuple[str, ...]:
+    """Returns the victims of an experiment: those asked for, sets of twins spelled out, or its own.
+
+    Raises:
+        ConfigError: None.
+    """
+    from prune_env.tabular.registry import SPLITS, list_twins
+
+    names = asked or {"tabular": ["embedded"], "family": ["family-test"], "real": []}[experiment]
+    found = [one for name in names for one in (list_twins(name) if name in SPLITS else [name])]
+    if not found:
+        raise ConfigError(f"expected victims for the experiment {experiment}, got none; name them with --victims")
+    return tuple(dict.fromkeys(found))
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Returns what the arguments hold fixed."""
+    from prune_env.comparison.cells import Settings
+
+    settings = Settings(args.out, args.data, args.train_on, _whole(args.train_steps, "a number of steps"))
+    return replace(settings, mode=args.on_violation)
+
+
+def _say_missing(plan: Plan, settings: Settings) -> int:
+    from prune_env.comparison.run import evaluations_of, missing
+
+    left = missing(plan, settings)
+    console().print(
+        f"{left.done} of {left.done + len(left.cells)} cells are there; {len(left.cells)} to run, with at most "
+        f"{evaluations_of(plan, settings):,} evaluations, after {len(left.preparations)} trainings",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _report(trials: list[Trial], args: argparse.Namespace) -> int:
+    from prune_env.comparison.report import by_experiment, markdown, update_readme, write
+    from prune_env.comparison.rows import rows_of
+
+    paths = write(trials, args.out)
+    changed = update_readme(args.update, trials) if args.update is not None else False
+    if args.json:
+        rows = {name: [vars(row) for row in rows_of(group)] for name, group in by_experiment(trials).items()}
+        print(json.dumps({"rows": rows, "files": [str(path) for path in paths]}, indent=2, allow_nan=False))  # noqa: T201
+        return 0
+    text = [markdown(trials), "\n".join(map(str, paths))]
+    if args.update is not None:
+        text.append(f"{args.update}: {'written' if changed else 'already up to date'}")
+    console().print("\n\n".join(text), markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _whole(text: str, what: str) -> int:
+    return numbers([text], whole, what, "10")[0]

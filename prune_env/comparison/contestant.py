@@ -1,0 +1,88 @@
+"""Who is compared: anything that spends a budget of evaluations on a problem, and may leave a policy behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from prune_env.agents.budget import Budget
+from prune_env.comparison import CONTESTANTS
+from prune_env.comparison.problem import Problem
+from prune_env.errors import UnknownNameError
+from prune_env.rollout import Episode, Policy
+
+KINDS = ("searcher", "random", "script", "learner", "trained")
+"""A search of masks; without any knowledge; a scripted policy; an agent that trains on the victim it is judged on; one
+that was trained on other victims and does not train any more."""
+
+LEARNED = ("learner", "trained")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How agents are trained before the comparison, on other victims; it costs none of a budget's evaluations.
+
+    Attributes:
+        victims: A set of tabular twins.
+        steps: Environment steps.
+        folder: Of the trained agents.
+    """
+
+    victims: str
+    steps: int
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """What a contestant leaves behind, beside what its budget has seen.
+
+    Attributes:
+        policy: To be judged by one deterministic episode; None for a search of masks.
+        episode: An episode that is to be judged as it was played, for scripts.
+        steps: Environment steps of training on this victim.
+    """
+
+    policy: Policy | None = None
+    episode: Episode | None = None
+    steps: int = 0
+
+
+class Contestant(Protocol):
+    """A row of the comparison."""
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides what it does, as JSON values: part of a record's identity."""
+
+    def prepare(self, seed: int, before: Pretraining) -> None:
+        """Trains what has to be trained before, if it is not there yet."""
+
+    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+        """Spends a budget; returns early or lets `BudgetSpentError` out of nothing.
+
+        Args:
+            problem: Its importance and config may be read, and no evaluator of it but the budget.
+            budget: What masks are asked of.
+            seed: Of all chance.
+            before: Where agents that were trained before are.
+        """
+
+
+def get_contestant(name: str) -> Contestant:
+    """Returns a registered contestant.
+
+    Raises:
+        UnknownNameError: No such contestant; the message names the nearest.
+    """
+    if name not in CONTESTANTS:
+        raise UnknownNameError("contestant", name, CONTESTANTS)
+    module, attribute = CONTESTANTS[name].split(":")
+    contestant: Contestant = getattr(import_module(module), attribute)
+    return contestant

@@ -1,0 +1,147 @@
+"""What is compared on: a victim's accuracies as contestants ask for them, and the judge's view of the masks found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from prune_env.agents.objective import certified_value
+from prune_env.config import EnvConfig
+from prune_env.engine.evaluator import Evaluator
+from prune_env.tabular.registry import get_twin
+from prune_env.tabular.regret import Yardstick
+from prune_env.types import HeadMask, HeadScores
+
+METRICS = ("gradient", "attention_variance")
+"""Importance metrics that every contestant may read; the first protects heads."""
+
+TASK_SEED = 11
+"""Of the defender's task on a live victim."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is known of a victim before anything is evaluated.
+
+    Attributes:
+        name: The victim's name.
+        identity: SHA-256 of the twin's task, or of what the victim published.
+        size: Heads in all.
+        config: The constraint and the rules of the environment.
+    """
+
+    name: str
+    identity: str
+    size: int
+    config: EnvConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One victim, ready to be searched and judged.
+
+    Attributes:
+        subject: The victim.
+        search: Accuracy on the split that is searched on: all that contestants see, through a budget.
+        importance: What heads are worth by each metric: what they see besides.
+        certify: Accuracy on the split that nothing is chosen by.
+        oracle_lfr: A diagnosis: its accuracy is the label flip rate of the masked model; None without triggered data.
+        yardstick: What regret is measured by; None where not every mask is known.
+    """
+
+    subject: Subject
+    search: Evaluator
+    importance: Mapping[str, HeadScores]
+    certify: Evaluator
+    oracle_lfr: Evaluator | None = None
+    yardstick: Yardstick | None = None
+
+    @property
+    def config(self) -> EnvConfig:
+        """The constraint and the rules of the environment."""
+        return self.subject.config
+
+    def certified(self, mask: HeadMask) -> float:
+        """Returns what a mask (layers, heads) is worth on `certify`, see `prune_env.agents.objective`."""
+        return certified_value(self.certify, mask, self.config)
+
+    def lfr(self, mask: HeadMask) -> float | None:
+        """Returns the label flip rate under a mask, a diagnosis; None if it is not known."""
+        return None if self.oracle_lfr is None else float(self.oracle_lfr.accuracy(mask[None])[0])
+
+
+def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation) -> Subject:
+    """Returns what is known of a victim, without a model being loaded.
+
+    Args:
+        victim: A twin's name or file; a victim's folder or embedded name, if it is live.
+        live: Whether its masks are evaluated as they are asked for.
+        mode: The environment's `on_violation`.
+
+    Raises:
+        PruneEnvError: As `get_twin` and `open_victim` say.
+    """
+    if not live:
+        twin = get_twin(victim)
+        config = EnvConfig(**twin.constraint, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
+        return Subject(twin.name, str(twin.meta["task_sha256"]), twin.layers * twin.heads, config)
+    from prune_env.victims.checkpoint_folder import head_grid
+    from prune_env.victims.store import open_victim
+
+    opened = open_victim(victim)
+    layers, heads = head_grid(opened.suspect.folder) or (0, 0)
+    config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
+    return Subject(opened.name, opened.manifest.sha256, layers * heads, config)
+
+
+@lru_cache(maxsize=64)
+def tabular_problem(victim: str, mode: str = EnvConfig.on_violation) -> Problem:
+    """Returns the problem of a tabular twin; a process makes each once.
+
+    Args:
+        victim: A twin's name or file.
+        mode: The environment's `on_violation`.
+
+    Raises:
+        PruneEnvError: As `get_twin` says.
+    """
+    twin, subject = get_twin(victim), subject_of(victim, live=False, mode=mode)
+    return Problem(
+        subject,
+        search=twin.search,
+        importance={name: twin.importance[name] for name in METRICS},
+        certify=twin.certify,
+        oracle_lfr=twin.oracle_lfr,
+        yardstick=Yardstick(twin, subject.config),
+    )
+
+
+@lru_cache(maxsize=4)
+def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_violation) -> Problem:
+    """Returns the problem of a victim whose masks are evaluated as they are asked for.
+
+    Args:
+        victim: A victim's folder, or an embedded name.
+        data: Data folder of victims on real data.
+        mode: The environment's `on_violation`.
+
+    Raises:
+        PruneEnvError: As `open_victim` and `build_task` say.
+    """
+    from prune_env.oracle import oracle_evaluator
+    from prune_env.scoring import scoring_of
+    from prune_env.victims.protocols import get_protocol
+    from prune_env.victims.store import open_victim
+    from prune_env.victims.task import build_task
+
+    opened = open_victim(victim)
+    task = build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
+    scoring = scoring_of(task)
+    return Problem(
+        subject_of(victim, live=True, mode=mode),
+        search=scoring.evaluator("search"),
+        importance=scoring.importance(METRICS),
+        certify=scoring.evaluator("certify"),
+        oracle_lfr=oracle_evaluator(scoring, opened),
+    )

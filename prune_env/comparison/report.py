@@ -1,0 +1,145 @@
+"""The report of trials: what they say, tables as Markdown and CSV, and the same between the README's markers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from prune_env.cache import write_text
+from prune_env.comparison import episodes, transfer
+from prune_env.comparison.rows import Row, amount, complete, place, rows_of
+from prune_env.comparison.statistics import Estimate
+from prune_env.comparison.trials import EXPERIMENTS, Trial
+from prune_env.comparison.verdict import headline, sentences
+from prune_env.errors import OutputError
+from prune_env.markers import write_between
+
+START, END = "<!-- compare:start -->", "<!-- compare:end -->"
+
+TITLES = {
+    "tabular": "Trained and judged on the same tabular twins",
+    "family": "Trained on the family's train victims, judged on its test victims without training there",
+    "real": "Trained on tiny victims, judged on a real encoder",
+}
+"""Of each experiment, in the order of a report."""
+
+LEGEND = (
+    "Certified value: pruned fraction of the mask that was best on the search split, less 1/n and the missing accuracy "
+    "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % bootstrap "
+    "intervals over seeds, given these victims; with fewer than three seeds nobody wins. "
+    "An evaluation is a distinct mask asked for, training included where an agent trains on the "
+    "victim. Regret: 0 = the best of all masks, 1 = random play. LFR is a diagnosis of the masked model, which nobody "
+    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance. s: processor "
+    "seconds. Settings are each contestant's defaults, tuned on none of these victims. The best contestant of a kind "
+    "is the one that these same runs show to be best."
+)
+
+
+def by_experiment(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """Returns the trials of each experiment that there is, in the order of a report."""
+    every = complete(trials)
+    found = {name: [trial for trial in every if trial.experiment == name] for name in EXPERIMENTS}
+    return {name: group for name, group in found.items() if group}
+
+
+def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
+    """Returns the report: for each experiment a heading, the answer, a sentence a budget, and a table.
+
+    Args:
+        trials: Of any experiments.
+        seed: Of the resamples.
+    """
+    parts: list[str] = []
+    for name, group in by_experiment(trials).items():
+        victims, seeds = sorted({one.victim for one in group}), {one.seed for one in group}
+        about = f"{_count(victims, 'victim')}, {_count(seeds, 'seed')}"
+        said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
+        parts += [f"**{TITLES[name]}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
+    return "\n\n".join(filter(None, [*parts, LEGEND]))
+
+
+def _said(experiment: str, trials: Sequence[Trial], seed: int) -> list[str]:
+    extra = {"tabular": [], "family": episodes.sentences(trials, seed), "real": transfer.sentences(trials)}
+    return [*sentences(trials, seed), *extra[experiment]]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns certified values by budget, and what else there is at each contestant's largest budget, as Markdown."""
+    budgets = sorted({row.budget for row in rows}, key=lambda budget: budget or 0)
+    found = {(row.contestant, row.budget): row for row in rows}
+    names = sorted({row.contestant for row in rows}, key=place)
+    head = ["contestant", "kind", *map(amount, budgets)]
+    head += ["regret", "certified regret", "policy", "LFR", "s"]
+    lines = [head, ["---", "---", *(["---:"] * (len(head) - 2))]]
+    for name in names:
+        own = [found.get((name, budget)) for budget in budgets]
+        last = [row for row in own if row is not None][-1]
+        values = ["" if row is None else interval(row.certified) for row in own]
+        rest = [last.regret, last.certified_regret]
+        lines.append(
+            [name, last.kind, *values, *("" if one is None else f"{one.value:.3f}" for one in rest),
+             "" if last.policy_regret is None else f"{last.policy_regret:.3f}",
+             "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}", f"{last.seconds:.2g}"]
+        )  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _count(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
+def interval(found: Estimate) -> str:
+    """Writes an estimate as 0.712 [0.700, 0.725], without an interval that has no width."""
+    if found.low == found.high:
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:
+    """Returns every row's numbers as CSV."""
+    names = [field.name for field in fields(Row)]
+    estimates = ("certified", "regret", "certified_regret", "oracle_lfr")
+    head = ["experiment"]
+    for name in names:
+        head += [name, f"{name}_low", f"{name}_high"] if name in estimates else [name]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(head)
+    for experiment, group in by_experiment(trials).items():
+        for row in rows_of(group, seed):
+            cells: list[object] = [experiment]
+            for name in names:
+                value = getattr(row, name)
+                cells += list(value or ("", "", "")) if name in estimates else [value]
+            writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells])
+    return buffer.getvalue()
+
+
+def write(trials: Sequence[Trial], out: Path, seed: int = 0) -> list[Path]:
+    """Writes compare.md, compare.csv, and a picture of the curves with its numbers for each experiment.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    from prune_env.comparison.picture import save_curves
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "compare.md", f"# Comparison\n\n{markdown(trials, seed)}\n")
+        write_text(out / "compare.csv", rows_csv(trials, seed))
+        pictures = [save_curves(name, group, out, seed) for name, group in by_experiment(trials).items()]
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+    return [out / "compare.md", out / "compare.csv", *(path for paths in pictures for path in paths)]
+
+
+def update_readme(readme: Path, trials: Sequence[Trial], seed: int = 0) -> bool:
+    """Writes the report between the README's markers and returns whether the file changed.
+
+    Raises:
+        OutputError: No README, or one without the two markers.
+    """
+    return write_between(readme, (START, END), markdown(trials, seed))

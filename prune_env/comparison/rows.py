@@ -1,0 +1,131 @@
+"""From trials to rows: what each contestant comes to at each budget, over all victims and seeds of an experiment."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune_env.comparison import CONTESTANTS
+from prune_env.comparison.statistics import Estimate, estimate
+from prune_env.comparison.trials import Trial
+from prune_env.errors import RecordError
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contestant at a budget: interquartile means over runs, with intervals where runs differ.
+
+    Attributes:
+        contestant: Its name.
+        kind: What it is.
+        budget: Evaluations that were allowed; None for as many as one episode may use.
+        runs: Victims times seeds.
+        evaluations: Asked for, on average.
+        certified: Value of the best mask on `certify`.
+        regret: Normalised, on `search`; None where no optimum is known.
+        certified_regret: The same on `certify`.
+        oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis; None where it was not measured.
+        policy_regret: Normalised regret of its policy's episode, mean over all runs; None without a policy.
+        policy_evaluations: Evaluations of that episode.
+        seconds: Processor time, the median.
+    """
+
+    contestant: str
+    kind: str
+    budget: int | None
+    runs: int
+    evaluations: float
+    certified: Estimate
+    regret: Estimate | None
+    certified_regret: Estimate | None
+    oracle_lfr: Estimate | None
+    policy_regret: float | None
+    policy_evaluations: float | None
+    seconds: float
+
+
+def rows_of(trials: Iterable[Trial], seed: int = 0) -> list[Row]:
+    """Returns a row for each contestant and budget, in the registry's order, small budgets first.
+
+    Args:
+        trials: Of one experiment.
+        seed: Of the resamples.
+    """
+    groups: dict[tuple[int | None, str], list[Trial]] = defaultdict(list)
+    for trial in complete(trials):
+        groups[trial.allowance, trial.contestant].append(trial)
+    order = sorted(groups, key=lambda key: (key[0] or 0, place(key[1])))
+    return [_row(groups[key], seed) for key in order]
+
+
+def complete(trials: Iterable[Trial]) -> list[Trial]:
+    """Returns the trials, after checking that they belong together.
+
+    Raises:
+        RecordError: Two versions of one victim, or of one contestant.
+    """
+    found, known = list(trials), dict[tuple[str, str, str], str]()
+    for trial in found:
+        for what, name, version in (
+            ("victim", trial.victim, trial.identity),
+            ("contestant", f"{trial.contestant} on {trial.victim}", json.dumps(trial.settings, sort_keys=True)),
+        ):
+            if known.setdefault((trial.experiment, what, name), version) != version:
+                raise RecordError(
+                    f"expected one version of the {what} {name}, got two; report them by themselves, or run again"
+                )
+    return found
+
+
+def place(contestant: str) -> tuple[int, str]:
+    """Returns where a contestant stands among others; one that this version does not know comes last."""
+    names = list(CONTESTANTS)
+    return (names.index(contestant) if contestant in names else len(names), contestant)
+
+
+def amount(budget: int | None) -> str:
+    """Returns a budget in words."""
+    return "one episode's evaluations" if budget is None else f"{budget:,} evaluations"
+
+
+def strata_of(trials: Iterable[Trial], number: Callable[[Trial], float]) -> list[NDArray[np.float64]]:
+    """Returns a number of each trial by victim, (seeds,) each."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for trial in trials:
+        groups[trial.victim].append(number(trial))
+    return [np.array(groups[victim]) for victim in sorted(groups)]
+
+
+def _row(trials: Sequence[Trial], seed: int) -> Row:
+    first, policies = trials[0], [trial.policy for trial in trials if trial.policy is not None]
+    judged = [one for one in policies if one["regret"] is not None]
+    return Row(
+        contestant=first.contestant,
+        kind=first.kind,
+        budget=first.allowance,
+        runs=len(trials),
+        evaluations=float(np.mean([trial.evaluations for trial in trials])),
+        certified=_estimate(trials, "certified", seed),
+        regret=_known(trials, "regret", seed),
+        certified_regret=_known(trials, "certified_regret", seed),
+        oracle_lfr=_known(trials, "oracle_lfr", seed),
+        policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
+        policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
+        seconds=float(np.median([trial.seconds for trial in trials])),
+    )
+
+
+def _estimate(trials: Sequence[Trial], name: str, seed: int) -> Estimate:
+    return estimate(strata_of(trials, attrgetter(name)), np.random.default_rng(seed))
+
+
+def _known(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:
+    if any(getattr(trial, name) is None for trial in trials):
+        return None
+    return _estimate(trials, name, seed)

@@ -1,0 +1,193 @@
+"""The comparison: every contestant, victim, budget and seed as a cell, in one-thread processes, resumable at each.
+
+Agents that are trained on other victims come first; then the cells, dear ones before cheap ones, so that no process is
+left alone with a long one at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+from prune_env.baselines.locks import sole
+from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
+from prune_env.cache import writable
+from prune_env.comparison.cells import LIVE, TRIALS, Cell, Preparation, Settings, budget_of, key_of, run_cell
+from prune_env.comparison.contestant import get_contestant
+from prune_env.comparison.problem import subject_of
+from prune_env.comparison.trials import EXPERIMENTS, Trial, read_trials
+from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError, WorkerError
+from prune_env.threads import threads
+
+LOCK = ".lock"
+
+Unit = Preparation | Cell
+
+Report = Callable[[str, int, int], None]
+"""(what was finished, or comes first; steps done, earlier ones too; steps in all)"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared with what.
+
+    Attributes:
+        experiment: One of `EXPERIMENTS`.
+        victims: Twins, or folders for "real".
+        contestants: Registered names.
+        budgets: Evaluations; None for as many as one episode may use.
+        seeds: Of all chance, those of agents that are trained before included.
+    """
+
+    experiment: str
+    victims: tuple[str, ...]
+    contestants: tuple[str, ...]
+    budgets: tuple[int | None, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Checks names and numbers."""
+        if self.experiment not in EXPERIMENTS:
+            raise UnknownNameError("experiment", self.experiment, EXPERIMENTS)
+        for what in ("victims", "contestants", "budgets", "seeds"):
+            if not getattr(self, what):
+                raise ConfigError(f"expected at least one of {what}, got none; name one")
+        for name in self.contestants:
+            get_contestant(name)
+        if any(budget is not None and budget < 1 for budget in self.budgets):
+            raise ConfigError(f"expected budgets of at least one evaluation, got {self.budgets}")
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell, the largest budgets first."""
+        budgets = sorted(self.budgets, key=lambda budget: -(budget or 0))
+        every = product(budgets, self.contestants, self.victims, self.seeds)
+        return [Cell(self.experiment, victim, name, budget, seed) for budget, name, victim, seed in every]
+
+    @property
+    def preparations(self) -> list[Preparation]:
+        """What is trained before any cell."""
+        trained = [name for name in self.contestants if get_contestant(name).kind == "trained"]
+        return [Preparation(name, seed) for name in trained for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is left of a plan.
+
+    Attributes:
+        preparations: Agents to train, or to look whether they are.
+        cells: Cells without a trial.
+        done: Cells that have one.
+        trials: Those trials.
+    """
+
+    preparations: list[Preparation]
+    cells: list[Cell]
+    done: int
+    trials: list[Trial]
+
+
+def missing(plan: Plan, settings: Settings) -> Missing:
+    """Looks up what a plan's folder holds already.
+
+    Raises:
+        PruneEnvError: A victim that is not there, or malformed trials.
+    """
+    known = {trial.key: trial for trial in read_trials(settings.out / TRIALS)}
+    keys = {cell: key_of(cell, settings) for cell in plan.cells}
+    cells = [cell for cell, key in keys.items() if key not in known]
+    left = {(cell.contestant, cell.seed) for cell in cells}
+    before = [one for one in plan.preparations if (one.contestant, one.seed) in left]
+    found = [known[key] for key in keys.values() if key in known]
+    return Missing(before, cells, len(keys) - len(cells), found)
+
+
+def run(plan: Plan, settings: Settings, jobs: int = 1, report: Report | None = None) -> list[Trial]:
+    """Runs what is missing of a plan and returns the plan's trials, old and new.
+
+    Args:
+        plan: What is compared.
+        settings: What is held fixed; trials go to `settings.out / "trials.jsonl"`.
+        jobs: Processes side by side, one thread each; 1 runs in this one.
+        report: Called before the first missing step, and after each.
+
+    Raises:
+        PruneEnvError: Bad names or settings, before anything runs; or a cell's failure, after the others are kept.
+        InterruptedRunError: Ctrl-C; what was finished is kept.
+        WorkerError: A process was killed; likewise.
+        OutputError: Another comparison is writing to the same folder.
+    """
+    writable(settings.out)
+    with sole(settings.out / LOCK, f"comparison is writing to {settings.out}", "--out"):
+        _run_missing(missing(plan, settings), settings, jobs, report)
+        return missing(plan, settings).trials
+
+
+def _run_missing(left: Missing, settings: Settings, jobs: int, report: Report | None) -> None:
+    done = left.done
+    total = done + len(left.cells) + len(left.preparations)
+    waiting: list[Unit] = [*left.preparations, *left.cells]
+    if report is not None and waiting:
+        report(f"next is {named(waiting[0])}", done, total)
+    try:
+        for label in _execute(left, settings, jobs):
+            done += 1
+            if report is not None:
+                report(label, done, total)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"interrupted after {done} of {total} steps; finished cells are in {settings.out / TRIALS}, "
+            "run the same command again to go on"
+        ) from None
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"a process was killed after {done} of {total} steps, for want of memory perhaps; finished cells are in "
+            f"{settings.out / TRIALS}, run the same command again, with fewer jobs"
+        ) from error
+
+
+def _execute(left: Missing, settings: Settings, jobs: int) -> Iterator[str]:
+    failed: dict[Unit, BaseException] = {}
+    work = partial(run_unit, settings=settings)
+    stages: Sequence[Callable[[], Sequence[Unit]]] = (
+        lambda: left.preparations,
+        lambda: [cell for cell in left.cells if Preparation(cell.contestant, cell.seed) not in failed],
+    )
+    widest = max(len(left.preparations), len(left.cells))
+    if jobs == 1 or widest < 2:
+        with threads(1):
+            for stage in stages:
+                yield from one_by_one(stage(), work, failed)
+    else:
+        with worker_pool(min(jobs, widest)) as pool:
+            for stage in stages:
+                yield from side_by_side(pool, stage(), work, failed)
+    for error in failed.values():
+        raise error
+
+
+def run_unit(unit: Unit, settings: Settings) -> str:
+    """Does one unit of work and returns what to call it; runs in a process of its own."""
+    if isinstance(unit, Preparation):
+        get_contestant(unit.contestant).prepare(unit.seed, settings.before)
+    else:
+        run_cell(unit, settings)
+    return named(unit)
+
+
+def named(unit: Unit) -> str:
+    """Returns a unit in words."""
+    if isinstance(unit, Preparation):
+        return f"training of {unit.contestant}, seed {unit.seed}"
+    amount = "one episode's" if unit.budget is None else str(unit.budget)
+    return f"{unit.contestant} on {unit.victim}, {amount} evaluations, seed {unit.seed}"
+
+
+def evaluations_of(plan: Plan, settings: Settings) -> int:
+    """Returns the evaluations that a plan's missing cells may ask for in all."""
+    subjects = {one: subject_of(one, plan.experiment == LIVE, settings.mode) for one in plan.victims}
+    return sum(budget_of(cell, subjects[cell.victim]) for cell in missing(plan, settings).cells)

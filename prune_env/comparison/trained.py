@@ -1,0 +1,127 @@
+"""Agents that were trained on other victims: on the one they are judged on they act, and do not learn.
+
+The first episode is without chance. Where the budget allows more, episodes with chance follow, and the best mask that
+was seen counts beside the first episode's own.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+import prune_env  # noqa: F401 - registers the ids
+from prune_env.agents.budget import Budget
+from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSettings
+from prune_env.comparison.contestant import Left, Pretraining
+from prune_env.comparison.problem import METRICS, Problem
+from prune_env.env import BertHeadPruneEnv
+from prune_env.errors import BudgetSpentError
+from prune_env.rollout import Policy, rollout
+from prune_env.seeds import derive
+
+TABULAR_ID = "BertHeadPruneTabular-v0"
+
+IDLE = 50
+"""Episodes with chance in a row that ask for nothing new, after which there are no more."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An agent that is trained before the comparison, once a seed.
+
+    Attributes:
+        agent: "linear", or a name of `prune_env.agents.sb3.AGENTS` with the policy over the set of heads.
+        kind: "trained".
+    """
+
+    agent: str
+    kind: str = "trained"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The agent and its settings; how it is trained stands in the record beside them."""
+        if self.agent == "linear":
+            return {"agent": self.agent, "settings": asdict(LinearSettings(metrics=METRICS))}
+        from prune_env.agents.sb3 import settings_of
+
+        changes = _changes(self.agent)
+        return {"agent": self.agent, "policy": "heads", "algorithm": asdict(settings_of(self.agent, "heads", changes))}
+
+    def folder(self, seed: int, before: Pretraining) -> Path:
+        """Returns where the agent of a seed is."""
+        return before.folder / f"{self.agent}-{Path(before.victims).name}-{before.steps}-s{seed}"
+
+    def prepare(self, seed: int, before: Pretraining) -> None:
+        """Trains the agent of a seed; a training that was cut off goes on, a finished one is left as it is."""
+        folder = self.folder(seed, before)
+        if self.agent == "linear":
+            self._prepare_linear(folder, seed, before)
+            return
+        from prune_env.agents.environments import yardsticks_of
+        from prune_env.agents.family import FamilyTraining
+        from prune_env.agents.train import train
+
+        settings = FamilyTraining(
+            self.agent,
+            before.steps,
+            changes=_changes(self.agent),
+            environment={"metrics": list(METRICS)},
+            train=before.victims,
+        )
+        training = settings.training(seed)
+        train(training, folder, yardsticks_of(training.environment))
+
+    def _prepare_linear(self, folder: Path, seed: int, before: Pretraining) -> None:
+        path = folder / "agent.json"
+        if path.is_file():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        env: Any = gym.make(TABULAR_ID, victim=before.victims, metrics=list(METRICS)).unwrapped
+        agent = LinearEpsilonGreedy(derive(seed, "linear"), LinearSettings(metrics=METRICS))
+        agent.learn(env, before.steps, derive(seed, "episodes"))
+        agent.save(path)
+
+    def load(self, seed: int, before: Pretraining) -> Policy:
+        """Returns the agent of a seed.
+
+        Raises:
+            CheckpointError: It was not trained yet.
+        """
+        folder = self.folder(seed, before)
+        if self.agent == "linear":
+            return LinearEpsilonGreedy.load(folder / "agent.json", derive(seed, "acting"))
+        from prune_env.agents.saved import load_agent
+
+        return load_agent(folder, derive(seed, "acting"))
+
+    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+        """Plays one episode without chance, then others with chance while something new comes up."""
+        policy = self.load(seed, before)
+        env = BertHeadPruneEnv(budget, problem.importance, problem.config)
+        with suppress(BudgetSpentError):
+            rollout(env, policy, derive(seed, "episode"), deterministic=True)
+            idle, number = 0, 0
+            while not budget.spent and idle < IDLE:
+                known, number = budget.used, number + 1
+                rollout(env, policy, derive(seed, f"episode:{number}"))
+                idle = 0 if budget.used > known else idle + 1
+        return Left(policy=policy)
+
+
+def _changes(agent: str) -> dict[str, Any]:
+    """Returns what an agent's settings are changed by on a family of victims."""
+    from prune_env.agents.family import FamilyTraining
+    from prune_env.agents.sb3 import get_agent
+
+    changes = dict(FamilyTraining().changes)
+    return {name: value for name, value in changes.items() if hasattr(get_agent(agent).settings, name)}
+
+
+LINEAR = Trained("linear")
+PPO = Trained("ppo")
+MASKABLE_PPO = Trained("maskable-ppo")
+DQN = Trained("dqn")

@@ -1,0 +1,79 @@
+"""`prune-env compare` from the command line: what it runs, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prune_env.cli.compare import DEFAULTS
+from prune_env.cli.main import main
+from prune_env.comparison import CONTESTANTS
+from tests.tabular.twins import random_twin
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small twin's file."""
+    return str(random_twin(2, 3, 4, name="small").save(tmp_path_factory.mktemp("twin")))
+
+
+def compare(victim: str, out: Path, *more: str) -> int:
+    """Two contestants with two seeds."""
+    words = ["--experiment", "tabular", "--victims", victim, "--contestants", "random,linear", "--budgets", "5,9"]
+    return main(["compare", *words, "--seeds", "2", "--jobs", "1", "--out", str(out), *more])
+
+
+def test_it_compares_and_says_where_everything_is(victim: str, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    assert compare(victim, out) == 0
+    shown = capsys.readouterr().out
+    assert "Does a learned agent beat scripts and random search at the same number of evaluations?" in shown
+    assert "| linear | learner |" in shown
+    assert all((out / name).is_file() and str(out / name) in shown for name in ("compare.md", "compare-tabular.png"))
+    assert len((out / "trials.jsonl").read_text(encoding="utf-8").splitlines()) == 8
+
+
+def test_a_dry_run_counts_and_runs_nothing(victim: str, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    assert compare(victim, out, "--dry-run") == 0
+    assert "0 of 8 cells are there; 8 to run, with at most 56 evaluations, after 0 trainings" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_finished_trials_are_shown_and_put_into_a_readme(victim: str, tmp_path: Path, capsys: Capture) -> None:
+    compare(victim, tmp_path / "out")
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- compare:start -->\n<!-- compare:end -->\n", encoding="utf-8")
+    shown = ["compare", "--show", str(tmp_path / "out" / "trials.jsonl"), "--out", str(tmp_path / "report")]
+    capsys.readouterr()
+    assert main([*shown, "--update", str(readme)]) == 0
+    assert f"{readme}: written" in capsys.readouterr().out
+    assert main([*shown, "--update", str(readme), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]["tabular"]
+    assert [(row["contestant"], row["budget"], row["runs"]) for row in rows] == [
+        ("random", 5, 2), ("linear", 5, 2), ("random", 9, 2), ("linear", 9, 2),
+    ]  # fmt: skip
+
+
+def test_defaults_name_contestants_that_there_are() -> None:
+    assert {name for names, _, _ in DEFAULTS.values() for name in names} <= set(CONTESTANTS)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "one of --experiment and --show"),
+        (["--experiment", "real"], "expected victims for the experiment real"),
+        (["--experiment", "tabular", "--victims", "tiny-syntatic"], "tiny-syntactic"),
+        (["--experiment", "tabular", "--contestants", "anealing"], "annealing"),
+        (["--experiment", "tabular", "--budgets", "ten"], "ten"),
+        (["--experiment", "tabular", "--jobs", "0"], "at least one process"),
+    ],
+)
+def test_mistakes_are_answered_in_a_sentence(words: list[str], complaint: str, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["compare", *words, "--out", str(tmp_path / "out")]) == 2
+    assert complaint in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""What trials say: rows, verdicts and files by hand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.comparison import episodes, transfer
+from prune_env.comparison.picture import curves_of
+from prune_env.comparison.report import END, START, markdown, update_readme, write
+from prune_env.comparison.rows import rows_of
+from prune_env.comparison.trials import Trial
+from prune_env.comparison.verdict import contrasts, headline
+from prune_env.errors import OutputError, RecordError
+from tests.comparison.factory import trial
+
+
+def three(contestant: str, kind: str, *values: float, **fields: object) -> list[Trial]:
+    """A trial a value, each with a seed of its own."""
+    return [trial(contestant, kind, value, seed=seed, **fields) for seed, value in enumerate(values)]
+
+
+def both(learned: tuple[float, ...], rival: tuple[float, ...]) -> list[Trial]:
+    """A learned agent against random search and the scripts, which find the same."""
+    rivals = three("random", "random", *rival) + three("scripts", "script", *rival)
+    return three("ppo", "learner", *learned, episode=(3, 0.25)) + rivals
+
+
+def test_a_row_by_hand() -> None:
+    (row,) = rows_of(three("ppo", "learner", 0.1, 0.2, 0.3, 0.9, episode=(3, 0.25)))
+    assert (row.runs, row.budget, row.evaluations) == (4, 10, 10.0)
+    assert row.certified.value == pytest.approx(0.25)
+    assert row.certified_regret is not None and row.certified_regret.value == pytest.approx(0.75)
+    assert row.policy_regret == pytest.approx(0.75)
+    assert row.policy_evaluations == 3.0
+
+
+@pytest.mark.parametrize(
+    ("learned", "rival", "outcome", "answer"),
+    [
+        ((0.7, 0.71, 0.72), (0.5, 0.51, 0.52), "beats", "Yes"),
+        ((0.5, 0.51, 0.52), (0.7, 0.71, 0.72), "loses to", "No"),
+        ((0.4, 0.6, 0.8), (0.5, 0.6, 0.7), "is not told apart from", "No"),
+    ],
+)
+def test_the_answer_is_plain(learned: tuple[float, ...], rival: tuple[float, ...], outcome: str, answer: str) -> None:
+    trials = both(learned, rival)
+    assert {one.outcome for one in contrasts(trials)} == {outcome}
+    assert headline(trials).startswith(
+        f"Does a learned agent beat scripts and random search at the same number of evaluations? {answer}."
+    )
+
+
+def test_fewer_than_three_seeds_tell_nothing() -> None:
+    assert {one.outcome for one in contrasts(both((0.9, 0.9), (0.1, 0.1)))} == {"is not told apart from"}
+
+
+def test_a_budget_that_is_won_and_one_that_is_lost_are_a_part() -> None:
+    trials = both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5))
+    later = [three("ppo", "learner", 0.5, 0.5, 0.5, budget=20), three("random", "random", 0.7, 0.7, 0.7, budget=20)]
+    found = headline([*trials, *(one for group in later for one in group)])
+    assert "In part. Of 2 budgets: against random search it wins at 1, loses at 1" in found
+
+
+def test_nobody_to_compare_with_is_said() -> None:
+    assert headline(three("random", "random", 0.5)) == (
+        "No learned agent was compared with anyone at the same number of evaluations."
+    )
+
+
+def test_budgets_of_one_episode_are_one_row_whatever_the_size() -> None:
+    small, large = three("random", "random", 0.5, budget=7, per_episode=True), three(
+        "random", "random", 0.5, budget=17, per_episode=True, victim="two", identity="1" * 64
+    )  # fmt: skip
+    (row,) = rows_of(small + large)
+    assert (row.budget, row.runs) == (None, 2)
+    assert "one episode's evaluations" in markdown([*small, *large])
+
+
+def test_two_versions_do_not_belong_together() -> None:
+    with pytest.raises(RecordError, match="victim one"):
+        rows_of([trial(), trial(seed=1, identity="1" * 64)])
+    with pytest.raises(RecordError, match="contestant random on one"):
+        rows_of([trial(), trial(seed=1, settings={"contestant": {"other": 1}})])
+
+
+def test_an_episode_is_held_against_as_many_evaluations() -> None:
+    agent = three("trained-ppo", "trained", 0.6, 0.6, 0.6, experiment="family", episode=(4, 0.5))
+    # At 4 evaluations the rival has nothing yet, at 10 it has more than the agent.
+    late = three("random", "random", 0.9, 0.9, 0.9, experiment="family")
+    early = [
+        trial("scripts", "script", seed=seed, experiment="family",
+              improvements=[[1, "11/11", 0.0, 0.0], [3, "10/11", 0.75, 0.75]])
+        for seed in range(3)
+    ]  # fmt: skip
+    found = {match.rival: match for match in episodes.matches(agent + late + early)}
+    assert (found["random"].ours, found["random"].theirs) == (0.5, 1.0)
+    assert found["random"].difference == pytest.approx((0.5, 0.5, 0.5))
+    assert found["scripts"].difference == pytest.approx((-0.25, -0.25, -0.25))
+    (sentence,) = episodes.sentences(agent + late + early)
+    assert "mean normalised regret 50.0 % [50.0, 50.0] of its return" in sentence
+    assert "better than random (1.000); worse than scripts (0.250)" in sentence
+
+
+def test_a_share_of_the_best_by_hand() -> None:
+    trials = [
+        trial("trained-ppo", "trained", 0.4, experiment="real", budget=20),
+        trial("trained-ppo", "trained", 0.6, experiment="real", budget=20, victim="two", identity="1" * 64),
+        trial("random", "random", 0.5, experiment="real", budget=200),
+        trial("random", "random", 0.6, experiment="real", budget=200, victim="two", identity="1" * 64),
+    ]
+    assert transfer.shares(trials) == {("trained-ppo", 20): pytest.approx((0.8 + 1.0) / 2)}
+    assert transfer.sentences(trials)[0].startswith("trained-ppo with 20 evaluations reaches 90.0 % of the best")
+
+
+def test_a_report_without_optima_has_no_regret() -> None:
+    unknown = {"experiment": "real", "regret": None, "certified_regret": None, "scales": None, "oracle_lfr": None}
+    text = markdown(three("random", "random", 0.5, 0.6, **unknown))
+    assert "| random | random | 0.550 [0.500, 0.600] |  |  |  |  | 0.5 |" in text
+
+
+def test_curves_stand_after_the_last_evaluation() -> None:
+    (curve,) = curves_of(three("random", "random", 0.5, 0.5))
+    assert curve.evaluations[0] == 1 and curve.evaluations[-1] == 10
+    assert curve.band[0].tolist() == [0.0] * (len(curve.evaluations) - 1) + [0.5]
+    assert (np.diff(curve.evaluations) > 0).all()
+
+
+def test_files_are_written_and_the_same_again(tmp_path: Path) -> None:
+    trials = both((0.4, 0.6, 0.8), (0.5, 0.6, 0.7))
+    paths = write(trials, tmp_path / "one")
+    assert [path.name for path in paths] == [
+        "compare.md", "compare.csv", "compare-tabular.png", "compare-tabular.svg", "compare-tabular.csv",
+    ]  # fmt: skip
+    again = write(trials, tmp_path / "two")
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
+    rows = list(csv.DictReader(paths[1].read_text(encoding="utf-8").splitlines()))
+    assert [(row["contestant"], row["certified"]) for row in rows] == [
+        ("random", "0.6"), ("scripts", "0.6"), ("ppo", "0.6"),
+    ]  # fmt: skip
+
+
+def test_a_readme_is_kept_up_to_date(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{START}\n{END}\nafter\n", encoding="utf-8")
+    trials = both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5))
+    assert update_readme(readme, trials)
+    assert not update_readme(readme, trials)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before") and text.endswith("after\n") and "| ppo | learner |" in text
+    with pytest.raises(OutputError, match="compare:start"):
+        update_readme(tmp_path / "README.md", trials) if readme.write_text("none") == 0 else update_readme(
+            readme, trials
+        )

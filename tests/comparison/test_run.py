@@ -1,0 +1,159 @@
+"""Cells on a small twin: budgets hold, a second run does only what is missing, seeds decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prune_env.comparison import CONTESTANTS
+from prune_env.comparison.cells import TRIALS, Cell, Settings, problem_of, run_cell
+from prune_env.comparison.contestant import KINDS, get_contestant
+from prune_env.comparison.run import Plan, evaluations_of, missing, run
+from prune_env.comparison.trials import Trial, read_trials
+from prune_env.errors import CheckpointError, ConfigError, OutputError, UnknownNameError
+from prune_env.tabular.twin import TabularTwin
+from tests.tabular.twins import random_twin
+
+LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
+
+
+def small() -> TabularTwin:
+    """A 2x3 twin."""
+    return random_twin(2, 3, 4, name="small", constraint={"max_accuracy_drop": 0.06})
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small twin's file: one for all tests, since a process measures random play once a file."""
+    return str(small().save(tmp_path_factory.mktemp("twin")))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, victim: str) -> Settings:
+    """A folder of its own, and agents that are trained on the twin for a moment."""
+    out = tmp_path / "out"
+    out.mkdir()
+    return Settings(out, train_on=victim, train_steps=1600)
+
+
+def plan(victim: str, *contestants: str, budgets: tuple[int | None, ...] = (5, 12), seeds: int = 2) -> Plan:
+    """A plan on the twin."""
+    return Plan("tabular", (victim,), contestants, budgets, tuple(range(seeds)))
+
+
+@pytest.mark.parametrize("name", [name for name in CONTESTANTS if not name.startswith("trained-")])
+def test_every_contestant_keeps_its_budget(name: str, victim: str, settings: Settings) -> None:
+    trial = run_cell(Cell("tabular", victim, name, 12, seed=0), settings)
+    assert 1 < trial.evaluations <= 12
+    assert trial.evaluations == 12 or trial.kind in {"script", "learner"}
+    assert [row[0] for row in trial.improvements] == sorted({row[0] for row in trial.improvements})
+    assert [row[2] for row in trial.improvements] == sorted({row[2] for row in trial.improvements})
+    assert trial.improvements[-1][0] <= trial.evaluations
+    assert trial.regret is not None and trial.regret >= -1e-9
+    assert trial.certified_regret is not None and trial.certified_regret >= -1e-9
+    assert trial.oracle_lfr is not None and 0 <= trial.oracle_lfr <= 1
+    assert (trial.policy is not None) == (name in LEARNERS or name.startswith("script-"))
+    assert (trial.steps > 0) == (name in LEARNERS)
+    assert trial.kind in KINDS
+    assert read_trials(settings.out / TRIALS) == [trial]
+
+
+def test_an_episode_may_use_one_evaluation_a_head_and_one_more(victim: str, settings: Settings) -> None:
+    trial = run_cell(Cell("family", victim, "random", None, seed=0), settings)
+    assert (trial.budget, trial.evaluations, trial.per_episode) == (7, 7, True)
+
+
+def test_all_of_a_small_model_is_its_optimum(victim: str, settings: Settings) -> None:
+    trial = run_cell(Cell("tabular", victim, "random", 100, seed=0), settings)
+    assert trial.evaluations == 49
+    assert trial.regret == pytest.approx(0.0)
+
+
+def test_a_second_run_does_only_what_is_missing(victim: str, settings: Settings) -> None:
+    told: list[tuple[str, int, int]] = []
+    first = run(plan(victim, "random", "greedy"), settings, report=lambda *step: told.append(step))
+    assert len(first) == 8
+    assert told[0][1:] == (0, 8) and told[-1][1:] == (8, 8)
+    lines = (settings.out / TRIALS).read_bytes().split(b"\n")
+    (settings.out / TRIALS).write_bytes(b"\n".join(lines[:3]) + b"\n" + lines[3][:50])
+    assert len(missing(plan(victim, "random", "greedy"), settings).cells) == 5
+    assert evaluations_of(plan(victim, "random", "greedy"), settings) <= 5 * 12
+    told.clear()
+    again = run(plan(victim, "random", "greedy"), settings, report=lambda *step: told.append(step))
+    assert told[0][1:] == (3, 8)
+    assert [_plain(one) for one in again] == [_plain(one) for one in first]
+    told.clear()
+    assert run(plan(victim, "random", "greedy"), settings, report=lambda *step: told.append(step)) == again
+    assert told == []
+
+
+def _plain(trial: Trial) -> Trial:
+    return replace(trial, seconds=0.0, wall_seconds=0.0)
+
+
+@pytest.mark.parametrize("name", ["annealing", "scripts", "linear", "ppo", "dqn"])
+def test_a_seed_decides_a_cell(name: str, victim: str, settings: Settings, tmp_path: Path) -> None:
+    other = replace(settings, out=tmp_path / "other")
+    other.out.mkdir()
+    cell = Cell("tabular", victim, name, 20, seed=3)
+    assert _plain(run_cell(cell, settings)) == _plain(run_cell(cell, other))
+
+
+def test_agents_are_trained_once_before_they_are_judged(victim: str, settings: Settings) -> None:
+    asked = Plan("family", (victim,), ("trained-linear", "trained-ppo"), (None,), (0,))
+    told: list[str] = []
+    trials = run(asked, settings, report=lambda label, *_: told.append(label))
+    assert told[1:3] == ["training of trained-linear, seed 0", "training of trained-ppo, seed 0"]
+    assert [trial.kind for trial in trials] == ["trained", "trained"]
+    assert all(trial.policy is not None and trial.evaluations <= 7 for trial in trials)
+    assert all(trial.settings["before"] == {"victims": victim, "steps": 1600} for trial in trials)
+    stamps = {path: path.stat().st_mtime_ns for path in settings.out.glob("models/*/agent.json")}
+    told.clear()
+    run(replace(asked, budgets=(None, 20)), settings, report=lambda label, *_: told.append(label))
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_an_agent_that_was_not_trained_is_missed(victim: str, settings: Settings) -> None:
+    with pytest.raises(CheckpointError):
+        run_cell(Cell("family", victim, "trained-linear", None, seed=7), settings)
+
+
+def test_contestants_see_no_certify_and_no_lfr(victim: str, settings: Settings) -> None:
+    problem = problem_of(Cell("tabular", victim, "random", 5, 0), settings)
+
+    class Forbidden:
+        layers, heads, sentences = 2, 3, 200
+
+        def accuracy(self, masks: object) -> object:
+            raise AssertionError("a contestant asked the judge's evaluator")
+
+    from prune_env.agents.budget import Budget
+
+    forbidden: Any = Forbidden()
+    closed = replace(problem, certify=forbidden, oracle_lfr=forbidden, yardstick=None)
+    for name in ("annealing", "scripts", "script-gradient", "linear", "ppo"):
+        budget = Budget(problem.search, problem.config, 10)
+        get_contestant(name).play(closed, budget, 0, settings.before)
+        assert budget.used > 1
+
+
+def test_one_comparison_writes_to_a_folder_at_a_time(victim: str, settings: Settings) -> None:
+    from prune_env.baselines.locks import sole
+    from prune_env.comparison.run import LOCK
+
+    with sole(settings.out / LOCK, "comparison", "--out"), pytest.raises(OutputError, match="another"):
+        run(plan(victim, "random"), settings)
+
+
+def test_wrong_plans_are_refused_before_anything_runs(victim: str) -> None:
+    with pytest.raises(UnknownNameError, match="annealing"):
+        plan(victim, "anealing")
+    with pytest.raises(UnknownNameError, match="tabular"):
+        Plan("tabula", (victim,), ("random",), (5,), (0,))
+    with pytest.raises(ConfigError, match="at least one of victims"):
+        Plan("tabular", (), ("random",), (5,), (0,))
+    with pytest.raises(ConfigError, match="at least one evaluation"):
+        plan(victim, "random", budgets=(0,))
