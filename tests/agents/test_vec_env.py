@@ -138,7 +138,11 @@ def test_pictures() -> None:
     assert PruneVecEnv(vector()).get_images() == [None] * COUNT
 
 
-@pytest.mark.parametrize("make", [golden_env, lambda: SyncVectorEnv([single]), lambda: gym.make(FAKE_ID)], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [golden_env, lambda: SyncVectorEnv([single]), lambda: gym.make(FAKE_ID)],
+    ids=["single", "next-step", "made"],
+)
 def test_other_environments_are_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigError, match="SAME_STEP"):
         PruneVecEnv(make())
