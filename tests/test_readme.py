@@ -25,12 +25,14 @@ def test_the_python_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert names["terminated"] or names["truncated"]
 
 
-def test_the_vector_environment_of_the_readme_is_made() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[1:]
+@pytest.mark.parametrize(("place", "count"), [(1, 8), (2, 256)], ids=["live", "tabular"])
+def test_the_vector_environments_of_the_readme_are_made(place: int, count: int) -> None:
+    every = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, Any] = {}
-    exec(compile(code, str(README), "exec"), names)
+    exec(compile(every[place], str(README), "exec"), names)
     observations, _ = names["environments"].reset(seed=11)
-    assert observations["mask"].shape == (8, 16)
+    assert observations["mask"].shape == (count, 16)
+    assert len(every) == 3
 
 
 def test_every_command_and_target_it_names_exists() -> None:
