@@ -16,7 +16,7 @@ from prune_env.victims.tiny import TINY
 
 
 def main() -> None:
-    """Imports every module, and plays a step on every embedded victim."""
+    """Imports every module, and plays a step on every embedded victim, live and from its table."""
     folder = Path(prune_env.__file__).parent
     if not folder.is_relative_to(sys.prefix):
         raise SystemExit(f"expected the installed package, got {folder}")
@@ -33,9 +33,10 @@ def main() -> None:
     if set(victims) != set(TINY):
         raise SystemExit(f"expected the embedded victims {sorted(TINY)}, got {victims}")
     for victim in victims:
-        env = gymnasium.make("prune_env:BertHeadPrune-v0", victim=victim)
-        env.reset(seed=11)
-        env.step(env.action_space.sample())
+        for name in ("BertHeadPrune-v0", "BertHeadPruneTabular-v0"):
+            env = gymnasium.make(f"prune_env:{name}", victim=victim)
+            env.reset(seed=11)
+            env.step(env.action_space.sample())
     sys.stdout.write(f"wheel: {len(modules)} modules, {len(victims)} embedded victims\n")
 
 
