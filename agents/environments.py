@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -55,6 +57,19 @@ class EnvChoice:
                     "leave one of them out"
                 )
             SparsityReward(self.shortfall_weight)
+
+    @property
+    def twins_sha256(self) -> str | None:
+        """The SHA-256 of what the tables of the twin, or of the set of twins, were made of; None without tables.
+
+        Raises:
+            PruneEnvError: As `get_twin` says.
+        """
+        if self.env_id != TABULAR_ID:
+            return None
+        twins = [get_twin(name) for name in (list_twins(self.victim) if self.victim in SPLITS else [self.victim])]
+        made_of = sorted([twin.name, twin.meta["victim_sha256"], twin.meta["task_sha256"]] for twin in twins)
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
     def make(self, count: int, *, one_head: bool = False, training: bool = False) -> VecMonitor:
         """Makes K of the environment for Stable-Baselines3, not yet seeded.

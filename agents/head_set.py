@@ -25,6 +25,11 @@ def metrics_of(keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(key.removeprefix(_IMPORTANCE) for key in keys if key.startswith(_IMPORTANCE)))
 
 
+def padding_of(observation: Mapping[str, Tensor]) -> Tensor:
+    """Returns which outputs of a network stand for no head, bool (B, slots + 1); stop, the last, never does."""
+    return functional.pad(observation["valid"] == 0, (0, 1))
+
+
 class HeadTokens(nn.Module):
     """Makes the tokens: what an observation says of each head, what follows from it, and the numbers that all share.
 

@@ -15,8 +15,8 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from torch import Tensor, nn
 
-from prune_env.agents.distributions import NonEmptyBernoulliDistribution
-from prune_env.agents.head_set import HeadSetNet, metrics_of
+from prune_env.agents.distributions import CERTAIN, NonEmptyBernoulliDistribution
+from prune_env.agents.head_set import HeadSetNet, metrics_of, padding_of
 from prune_env.errors import ConfigError
 
 WANTED_HEADS = 1.5
@@ -86,7 +86,7 @@ class HeadSetBase(_Base):
         return {**super()._get_constructor_parameters(), **self._own}
 
     def _judge(self, observation: Any, action_masks: Any = None) -> tuple[Distribution, Tensor]:
-        """Returns the distribution of the actions and the values (B, 1)."""
+        """Returns the distribution of the actions, in which padding is never pruned, and the values (B, 1)."""
         logits, values = self.net(observation)
         wanted = self._own["wanted_heads"]
         if wanted is not None:
@@ -94,7 +94,7 @@ class HeadSetBase(_Base):
             logits = logits + torch.cat(
                 [_log_odds(wanted / count).expand(-1, logits.shape[1] - 1), _log_odds(1 / count)], 1
             )
-        distribution = self.action_dist.proba_distribution(logits)
+        distribution = self.action_dist.proba_distribution(logits.masked_fill(padding_of(observation), -CERTAIN))
         if action_masks is not None:
             distribution.apply_masking(action_masks)  # type: ignore[attr-defined]
         return distribution, values

@@ -97,5 +97,12 @@ def test_a_set_is_never_empty(shift: float) -> None:
     assert torch.allclose(found, chances, atol=0.01)
 
 
+def test_a_draw_of_zero_sets_no_bit_without_a_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = NonEmptyBernoulliDistribution(BITS)
+    found.proba_distribution(torch.tensor([[-1e8, -1e8, -1.0, -2.0]]))
+    monkeypatch.setattr(torch, "rand_like", torch.zeros_like)
+    assert found.sample().tolist() == [[0.0, 0.0, 1.0, 1.0]]
+
+
 def test_the_cost_of_bits_one_by_one_is_measured() -> None:
     assert np.isfinite(distribution_ratio(bits=3, batch=2, repeats=2))
