@@ -16,7 +16,7 @@ from prune_env.errors import ManifestError
 from prune_env.methods import PolicyContext, get_method
 from prune_env.rollout import rollout
 from prune_env.seeds import derive
-from prune_env.tabular.environment import importance_of
+from prune_env.tabular.environment import TABULAR_ID, importance_of
 from prune_env.tabular.play import EPISODES, SEED
 from prune_env.tabular.registry import TWINS
 from prune_env.tabular.regret import Yardstick
@@ -117,7 +117,7 @@ def sheet(twins: Iterable[TabularTwin], report: Callable[[str], None] | None = N
         }
     return {
         "schema": SCHEMA,
-        "environment": "BertHeadPruneTabular-v0",
+        "environment": TABULAR_ID,
         "random_episodes": EPISODES,
         "random_seed": SEED,
         "script_seeds": list(SEEDS),

@@ -15,6 +15,7 @@ from prune_env.errors import ManifestError
 from prune_env.methods import PolicyContext, get_method
 from prune_env.rollout import rollout
 from prune_env.seeds import derive
+from prune_env.tabular.environment import TABULAR_ID
 from prune_env.tabular.registry import get_twin, list_twins
 from prune_env.tabular.regret import yardstick_of
 from prune_env.tabular.scores import SCRIPTS, SEEDS, Score, read_scores, scores_on, sheet, write_scores
@@ -57,7 +58,7 @@ def test_a_script_is_played_in_the_whole_environment_of_its_method(name: str) ->
     method, yardstick = get_method(name), yardstick_of("tiny-syntactic")
     assert method.policy is not None
     settings: dict[str, Any] = {"metrics": list(method.metrics), **method.environment}
-    env: Any = gym.make("BertHeadPruneTabular-v0", victim="tiny-syntactic", **settings).unwrapped
+    env: Any = gym.make(TABULAR_ID, victim="tiny-syntactic", **settings).unwrapped
     played = []
     for seed in SEEDS:
         policy = method.policy(PolicyContext(derive(seed, f"policy:{name}"), env.evaluator.layers, env.evaluator.heads))
