@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from prune_env.agents import environments
 from prune_env.agents import train as trainings
-from prune_env.agents.environments import LIVE_ID, TABULAR_ID, EnvChoice, best_id, yardsticks_of
+from prune_env.agents.environments import LIVE_ID, EnvChoice, best_id, yardsticks_of
 from prune_env.agents.judge import Judgement, judge
 from prune_env.agents.learned import method_of
 from prune_env.agents.saved import load_agent
@@ -26,7 +26,7 @@ from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
 from prune_env.rewards import SparsityReward
 from prune_env.rollout import rollout
 from prune_env.search import Search, find_mask
-from prune_env.tabular.environment import make_tabular_env
+from prune_env.tabular.environment import TABULAR_ID, make_tabular_env
 from prune_env.tabular.registry import get_twin, list_twins
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import open_victim
@@ -196,7 +196,10 @@ def test_profile_measures_without_keeping() -> None:
     found = measure(Training("maskable-ppo", "mlp", choice("right"), **SHORT))
     assert found.steps == 400 and 0 < found.environment_share < 1
     assert found.as_json()["steps_per_second"] == pytest.approx(found.steps / found.seconds)
-    assert "steps/s" in found.sentence
+    assert "steps/s" in found.sentence and "masked bits" in found.sentence
+    assert found.distribution_ratio is not None and found.distribution_ratio > 0
+    plain = measure(Training("ppo", "mlp", choice("right"), **SHORT))
+    assert plain.distribution_ratio is None and "masked bits" not in plain.sentence
 
 
 @pytest.mark.parametrize(
