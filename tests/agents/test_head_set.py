@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from prune_env.agents.head_set import HeadSetNet
 from prune_env.agents.maskable import MaskableHeadSetPolicy
 from prune_env.agents.policies import HeadSetPolicy
+from prune_env.agents.q_policy import HeadSetQPolicy
 from prune_env.agents.transfer import spaces_for
 from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
@@ -176,6 +178,12 @@ def test_chances_do_not_depend_on_padding() -> None:
 def test_sizes_that_do_not_go_together_are_refused(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         policy(4, **arguments)
+
+
+def test_dqn_refuses_the_same_sizes() -> None:
+    observation_space, _ = spaces_for(4, METRICS)
+    with pytest.raises(ConfigError, match="multiple"):
+        HeadSetQPolicy(observation_space, spaces.Discrete(5), lambda _: 1e-3, width=6)
 
 
 def test_other_spaces_are_refused() -> None:
