@@ -23,7 +23,14 @@ from prune_env.errors import CheckpointError, OutputError
 from prune_env.victims.manifest import hash_file
 
 NOTES = "state.json"
-_COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls", "_current_progress_remaining")
+_COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_episode_num",
+    "_n_calls",
+    "_current_progress_remaining",
+    "exploration_rate",  # DQN's, 0 in a new algorithm until its first step is done
+)
 _ROWS = ("actions", "rewards", "dones", "timeouts")
 
 
@@ -68,8 +75,8 @@ def load_state(folder: Path, run: str, algorithm: BaseAlgorithm) -> dict[str, An
         content = json.loads((folder / NOTES).read_text(encoding="utf-8"))
         if content["run"] != run:
             raise CheckpointError(
-                f"expected a checkpoint of this training in {folder}, got one with other settings; "
-                "choose another folder, or the settings it was begun with"
+                f"expected a checkpoint of this training in {folder}, got one with other settings or twins; "
+                "choose another folder, or what it was begun with"
             )
         state = folder / f"step-{content['counters']['num_timesteps']}.safetensors"
         if hash_file(state) != content["sha256"]:

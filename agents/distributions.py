@@ -89,7 +89,8 @@ class NonEmptyBernoulliDistribution(MaskedBernoulliDistribution):
         silent = torch.cumsum(-functional.softplus(logits), dim=1)
         # log of the chance that some bit up to here is set, over that of any bit: the first set one's distribution.
         reached = -torch.expm1(silent) / -torch.expm1(silent[:, -1:]).clamp(max=-_LEAST)
-        first = (reached < torch.rand_like(logits[:, :1])).sum(dim=1, keepdim=True).clamp(max=self.action_dims - 1)
+        # A draw of exactly 0 passes over bits that have no chance.
+        first = (reached <= torch.rand_like(logits[:, :1])).sum(dim=1, keepdim=True).clamp(max=self.action_dims - 1)
         places = torch.arange(self.action_dims, device=logits.device)
         bits = torch.where(places > first, super().sample(), 0.0)
         return bits.scatter(1, first, 1.0)

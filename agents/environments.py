@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -17,13 +19,13 @@ from prune_env.agents.vec_env import PruneVecEnv
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError
 from prune_env.rewards import SparsityReward
+from prune_env.tabular.environment import TABULAR_ID
 from prune_env.tabular.registry import SPLITS, get_twin, list_twins
 from prune_env.tabular.regret import Yardstick
 from prune_env.tabular.twin import SUFFIX
 
 LIVE_ID = "BertHeadPrune-v0"
-TABULAR_ID = "BertHeadPruneTabular-v0"
-_LIVE_ONLY = {"task_seed", "protocol", "data", "recover_on", "device", "dtype"}
+LIVE_ONLY = {"task_seed", "protocol", "data", "recover_on", "device", "dtype"}
 """Arguments that only the live environment has."""
 
 Yardsticks: TypeAlias = Callable[[str], Yardstick]
@@ -56,6 +58,19 @@ class EnvChoice:
                 )
             SparsityReward(self.shortfall_weight)
 
+    @property
+    def twins_sha256(self) -> str | None:
+        """The SHA-256 of what the tables of the twin, or of the set of twins, were made of; None without tables.
+
+        Raises:
+            PruneEnvError: As `get_twin` says.
+        """
+        if self.env_id != TABULAR_ID:
+            return None
+        twins = [get_twin(name) for name in (list_twins(self.victim) if self.victim in SPLITS else [self.victim])]
+        made_of = sorted([twin.name, twin.meta["victim_sha256"], twin.meta["task_sha256"]] for twin in twins)
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
     def make(self, count: int, *, one_head: bool = False, training: bool = False) -> VecMonitor:
         """Makes K of the environment for Stable-Baselines3, not yet seeded.
 
@@ -86,7 +101,7 @@ def best_id(victim: str, arguments: Mapping[str, Any]) -> str:
         arguments: The environment's others; those that a table cannot answer need the live one.
     """
     known = victim in {*list_twins(), *SPLITS} or Path(victim).suffix == SUFFIX
-    return TABULAR_ID if known and not _LIVE_ONLY & set(arguments) else LIVE_ID
+    return TABULAR_ID if known and not LIVE_ONLY & set(arguments) else LIVE_ID
 
 
 def yardsticks_of(choice: EnvChoice) -> Yardsticks | None:
@@ -95,8 +110,15 @@ def yardsticks_of(choice: EnvChoice) -> Yardsticks | None:
     Raises:
         PruneEnvError: As the environment says.
     """
-    if choice.env_id != TABULAR_ID:
-        return None
+    return exact_yardsticks(choice) if choice.env_id == TABULAR_ID else None
+
+
+def exact_yardsticks(choice: EnvChoice) -> Yardsticks:
+    """Returns what judges each victim of a choice of the tabular environment.
+
+    Raises:
+        PruneEnvError: As the environment says.
+    """
     env: Any = gym.make(choice.env_id, victim=choice.victim, **choice.arguments).unwrapped
     members: dict[str, BertHeadPruneEnv] = getattr(env, "members", {choice.victim: env})
 

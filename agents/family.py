@@ -2,6 +2,8 @@
 
 result = train_on_family(Path("runs/family"), seed=0)
 print(result.regret)
+
+`train_family` and `judge_on` are its halves, for who judges in another way or judges an agent of another training.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.agents.environments import TABULAR_ID, EnvChoice, yardsticks_of
+from prune_env.agents.environments import LIVE_ONLY, EnvChoice, exact_yardsticks, yardsticks_of
 from prune_env.agents.judge import judge
 from prune_env.agents.saved import SavedAgent, load_agent
 from prune_env.agents.train import OnStep, train
 from prune_env.agents.training import Trained, Training
 from prune_env.errors import ConfigError
 from prune_env.seeds import derive
-from prune_env.tabular.registry import list_twins
+from prune_env.tabular.environment import TABULAR_ID
+from prune_env.tabular.registry import get_twin, list_twins
 
 _EPISODES = 4
 """On each victim: without chance they differ only where more heads are asked for than a step may prune."""
@@ -36,9 +39,9 @@ class FamilyTraining:
         n_envs: Environments that step at once, each on a victim of its own.
         changes: Settings of the agent that are not the defaults.
         policy_arguments: Of the policy over the set of heads.
-        environment: Arguments of the environment, in training and judgement alike.
+        environment: Arguments of the environment, `on_violation` among them, in training and judgement alike.
         train: The set of twins to train on.
-        test: The set to judge on.
+        test: The set to judge on; no victim is in both.
     """
 
     agent: str = "ppo"
@@ -118,16 +121,48 @@ def train_on_family(
         report: Told (what, steps done, steps in all).
 
     Raises:
-        ConfigError: A set without twins.
-        PruneEnvError: As `train` says.
+        PruneEnvError: As `train_family` says.
     """
     settings = FamilyTraining() if settings is None else settings
-    victims = list_twins(settings.test)
-    if not victims:
-        raise ConfigError(f"expected twins in the set {settings.test!r}, got none; prune-env tabular list shows all")
+    trained = train_family(folder, seed, settings, report)
+    return FamilyResult(trained, judge_on(load_agent(folder), list_twins(settings.test), seed, settings.environment))
+
+
+def train_family(folder: Path, seed: int, settings: FamilyTraining, report: OnStep | None = None) -> Trained:
+    """Trains a policy over the set of heads on the train set; `load_agent(folder)` is the agent that did best there.
+
+    Args:
+        folder: Of everything that is kept.
+        seed: Of the training.
+        settings: How.
+        report: Told (what, steps done, steps in all).
+
+    Raises:
+        ConfigError: A test set without twins, or a victim that is in both sets.
+        PruneEnvError: As `train` says.
+    """
+    _check_sets(settings)
     training = settings.training(seed)
-    trained = train(training, folder, yardsticks_of(training.environment), report)
-    return FamilyResult(trained, judge_on(load_agent(folder), victims, seed, settings.environment))
+    return train(training, folder, yardsticks_of(training.environment), report)
+
+
+def _check_sets(settings: FamilyTraining) -> None:
+    """Compares victims, not names: a copy under another name is the same model."""
+    test = _victims_of(settings.test)
+    if not test:
+        raise ConfigError(f"expected twins in the set {settings.test!r}, got none; prune-env tabular list shows all")
+    trained_on = _victims_of(settings.train)
+    shared = sorted(test[one] for one in test.keys() & trained_on.keys())
+    if shared:
+        raise ConfigError(
+            f"expected sets without a common victim, got {', '.join(shared)} in {settings.train!r} and "
+            f"{settings.test!r}; judge on a set that was not trained on"
+        )
+
+
+def _victims_of(split: str) -> dict[str, str]:
+    """Returns the names of a set's twins by the SHA-256 of their victims."""
+    return {get_twin(name).meta["victim_sha256"]: name for name in list_twins(split)}
 
 
 def judge_on(
@@ -139,16 +174,21 @@ def judge_on(
         agent: With a policy over the set of heads, or one of the twins' size.
         victims: Names or files of twins.
         seed: Of the episodes.
-        environment: Arguments of the environment.
+        environment: Arguments of the environment; None takes those that the agent was trained with, as far as
+            a table knows them.
     """
-    return tuple(_judge_on(agent, victim, seed, dict(environment or {})) for victim in victims)
+    trained_with = agent.card.training.get("environment", {}).get("arguments", {})
+    given = {name: value for name, value in trained_with.items() if name not in LIVE_ONLY}
+    arguments = dict(given if environment is None else environment)
+    return tuple(_judge_on(agent, victim, seed, arguments) for victim in victims)
 
 
 def _judge_on(agent: SavedAgent, victim: str, seed: int, environment: dict[str, Any]) -> OnVictim:
     choice = EnvChoice(victim, TABULAR_ID, {"metrics": list(agent.card.metrics), **environment})
-    yardsticks = yardsticks_of(choice)
     found = judge(agent, choice.make(_EPISODES), derive(seed, f"family:{victim}") % 2**32, deterministic=True)
-    regrets = {} if yardsticks is None else found.regrets(yardsticks, victim)
     return OnVictim(
-        victim, **regrets, evaluations=found.mean("evaluations"), pruned_fraction=found.mean("pruned_fraction")
+        victim,
+        **found.regrets(exact_yardsticks(choice), victim),
+        evaluations=found.mean("evaluations"),
+        pruned_fraction=found.mean("pruned_fraction"),
     )

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prune_env.errors import ConfigError
+
 FLAGS = ("mask", "valid", "failed")
 NUMBERS = ("accuracy", "last_change", "threshold", "budget")
 _IMPORTANCE = "importance_"
@@ -23,6 +25,11 @@ _SLACK_SCALE = 20.0
 def metrics_of(keys: Iterable[str]) -> tuple[str, ...]:
     """Returns the metrics whose importance an observation with these keys shows, in alphabetical order."""
     return tuple(sorted(key.removeprefix(_IMPORTANCE) for key in keys if key.startswith(_IMPORTANCE)))
+
+
+def padding_of(observation: Mapping[str, Tensor]) -> Tensor:
+    """Returns which outputs of a network stand for no head, bool (B, slots + 1); stop, the last, never does."""
+    return functional.pad(observation["valid"] == 0, (0, 1))
 
 
 class HeadTokens(nn.Module):
@@ -96,7 +103,15 @@ class HeadSetNet(nn.Module):
             width: Numbers in a token inside the network, a multiple of `attention_heads`.
             blocks: Layers of attention, 0 or more.
             attention_heads: Of each such layer.
+
+        Raises:
+            ConfigError: Sizes that do not go together.
         """
+        if width < 1 or attention_heads < 1 or width % attention_heads or blocks < 0:
+            raise ConfigError(
+                f"expected a width that is a multiple of attention_heads and no less than 0 blocks, got {width}, "
+                f"{attention_heads} and {blocks}; 32, 4 and 1 are the defaults"
+            )
         super().__init__()
         self.tokens = HeadTokens(metrics)
         self.embed = nn.Sequential(nn.Linear(self.tokens.features, width), nn.ReLU(), nn.Linear(width, width))

@@ -15,8 +15,8 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from torch import Tensor, nn
 
-from prune_env.agents.distributions import NonEmptyBernoulliDistribution
-from prune_env.agents.head_set import HeadSetNet, metrics_of
+from prune_env.agents.distributions import CERTAIN, NonEmptyBernoulliDistribution
+from prune_env.agents.head_set import HeadSetNet, metrics_of, padding_of
 from prune_env.errors import ConfigError
 
 WANTED_HEADS = 1.5
@@ -65,36 +65,30 @@ class HeadSetBase(_Base):
             ConfigError: Spaces of another environment, or sizes that do not go together.
         """
         _check_spaces(observation_space, action_space)
-        if width < 1 or attention_heads < 1 or width % attention_heads or blocks < 0:
-            raise ConfigError(
-                f"expected a width that is a multiple of attention_heads and no less than 0 blocks, got {width}, "
-                f"{attention_heads} and {blocks}; 32, 4 and 1 are the defaults"
-            )
         check_wanted(wanted_heads)
-        self._own = {"width": width, "blocks": blocks, "attention_heads": attention_heads, "wanted_heads": wanted_heads}
+        self._sizes = {"width": width, "blocks": blocks, "attention_heads": attention_heads}
+        self._wanted = wanted_heads
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build(self, lr_schedule: Any) -> None:
         """Replaces the networks that Stable-Baselines3 would build."""
-        sizes = {name: int(value) for name, value in self._own.items() if name != "wanted_heads" and value is not None}
-        self.net = HeadSetNet(metrics_of(self.observation_space.spaces), **sizes)  # type: ignore[attr-defined]
+        self.net = HeadSetNet(metrics_of(self.observation_space.spaces), **self._sizes)  # type: ignore[attr-defined]
         self.action_dist = NonEmptyBernoulliDistribution(int(self.action_space.n))  # type: ignore[attr-defined]
         rate = lr_schedule(1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), **self._own}
+        return {**super()._get_constructor_parameters(), **self._sizes, "wanted_heads": self._wanted}
 
     def _judge(self, observation: Any, action_masks: Any = None) -> tuple[Distribution, Tensor]:
-        """Returns the distribution of the actions and the values (B, 1)."""
+        """Returns the distribution of the actions, in which padding is never pruned, and the values (B, 1)."""
         logits, values = self.net(observation)
-        wanted = self._own["wanted_heads"]
-        if wanted is not None:
+        if self._wanted is not None:
             count = observation["valid"].float().sum(dim=1, keepdim=True)
             logits = logits + torch.cat(
-                [_log_odds(wanted / count).expand(-1, logits.shape[1] - 1), _log_odds(1 / count)], 1
+                [_log_odds(self._wanted / count).expand(-1, logits.shape[1] - 1), _log_odds(1 / count)], 1
             )
-        distribution = self.action_dist.proba_distribution(logits)
+        distribution = self.action_dist.proba_distribution(logits.masked_fill(padding_of(observation), -CERTAIN))
         if action_masks is not None:
             distribution.apply_masking(action_masks)  # type: ignore[attr-defined]
         return distribution, values

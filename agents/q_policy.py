@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 
-from prune_env.agents.head_set import HeadSetNet, metrics_of
+from prune_env.agents.head_set import HeadSetNet, metrics_of, padding_of
 
 
 class HeadSetQNetwork(BasePolicy):
@@ -32,8 +31,7 @@ class HeadSetQNetwork(BasePolicy):
     def forward(self, obs: Any) -> Tensor:
         """Returns the values (B, n + 1); padding is worth nothing at all, so that it is never chosen."""
         values: Tensor = self.net(obs)[0]
-        padding = torch.nn.functional.pad(obs["valid"] == 0, (0, 1))
-        return values.masked_fill(padding, -10.0)
+        return values.masked_fill(padding_of(obs), -10.0)
 
     def _predict(self, observation: Any, deterministic: bool = True) -> Tensor:
         found: Tensor = self(observation).argmax(dim=1)

@@ -69,6 +69,7 @@ class SavedAgent:
     Attributes:
         card: What it is.
         policy: Stable-Baselines3's, for the spaces it was trained on.
+        steady: Whether it acts without chance whatever it is asked for; at first it does not.
     """
 
     def __init__(self, card: AgentCard, policy: BasePolicy, seed: int = 0) -> None:
@@ -79,7 +80,7 @@ class SavedAgent:
             policy: With the card's weights.
             seed: Of its draws where it acts by chance.
         """
-        self.card, self.policy = card, policy
+        self.card, self.policy, self.steady = card, policy, False
         self._random = np.random.default_rng(seed)
         self._sized = {card.slots: policy}
 
@@ -98,7 +99,7 @@ class SavedAgent:
         seen: Any = {key: observation[key] for key in policy.observation_space.spaces}  # type: ignore[attr-defined]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._random.integers(2**63)))
-            actions, _ = policy.predict(seen, deterministic=deterministic, **extra)
+            actions, _ = policy.predict(seen, deterministic=deterministic or self.steady, **extra)
         bits = observation["mask"].shape[-1] + 1
         if isinstance(policy.action_space, spaces.Discrete):
             return one_bit(actions, bits)

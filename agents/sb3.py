@@ -22,37 +22,37 @@ _LAST_RATE = 0.05
 
 
 @dataclass(frozen=True)
-class PPOSettings:
-    """PPO's and MaskablePPO's own arguments, see Stable-Baselines3; the learning rate falls linearly.
-
-    Attributes:
-        minibatches: Parts of a rollout for one gradient step each, at most: as many as divide it. It stands for
-            `batch_size`, which would have to be changed with the number of environments.
-    """
+class ActorCriticSettings:
+    """What PPO's and A2C's own arguments share, see Stable-Baselines3; the learning rate falls linearly."""
 
     learning_rate: float = 1e-3
-    n_steps: int = 25
-    minibatches: int = 4
-    n_epochs: int = 8
     gamma: float = 1.0
     gae_lambda: float = 0.95
-    clip_range: float = 0.2
     ent_coef: float = 0.01
     vf_coef: float = 0.5
     max_grad_norm: float = 0.5
 
 
 @dataclass(frozen=True)
-class A2CSettings:
-    """A2C's own arguments, see Stable-Baselines3; the learning rate falls linearly."""
+class PPOSettings(ActorCriticSettings):
+    """PPO's and MaskablePPO's own arguments.
 
-    learning_rate: float = 1e-3
+    Attributes:
+        minibatches: Parts of a rollout for one gradient step each, at most: as many as divide it. It stands for
+            `batch_size`, which would have to be changed with the number of environments.
+    """
+
+    n_steps: int = 25
+    minibatches: int = 4
+    n_epochs: int = 8
+    clip_range: float = 0.2
+
+
+@dataclass(frozen=True)
+class A2CSettings(ActorCriticSettings):
+    """A2C's own arguments."""
+
     n_steps: int = 8
-    gamma: float = 1.0
-    gae_lambda: float = 0.95
-    ent_coef: float = 0.01
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
     normalize_advantage: bool = True
 
 

@@ -1,7 +1,8 @@
 """Trains an agent: legs of rollouts, after each a judgement, a checkpoint and, if it is the best, a saved agent.
 
 A leg begins with fresh episodes and with generators that are seeded by the training's seed and the leg's first step:
-a training that was cut off and resumed gives the weights of one that was not. The folder holds
+a training that was cut off and resumed gives the weights of one that was not. Every judgement plays the same episodes,
+of the same victims: what is best is not best by luck of the draw. The folder holds
 
     best/, last/   the agent, for `prune_env.agents.saved.load_agent`
     checkpoint/    the state to go on from
@@ -70,10 +71,11 @@ def train(
 
 
 class _Run:
-    """One session of a training."""
+    """A training from where it stands to its end."""
 
     def __init__(self, training: Training, folder: Path, yardsticks: Yardsticks | None) -> None:
         self.training, self.folder, self.yardsticks = training, folder, yardsticks
+        self.identity = training.identity
         kind = get_agent(training.agent)
         self.environments = training.environment.make(training.n_envs, one_head=kind.one_head, training=True)
         self.judged = training.environment.make(training.episodes)
@@ -91,7 +93,7 @@ class _Run:
 
     def go(self, report: OnStep | None) -> Trained:
         """Learns what is left to learn, and returns what came of all of it."""
-        notes = load_state(self.folder / CHECKPOINT, self.training.identity, self.algorithm)
+        notes = load_state(self.folder / CHECKPOINT, self.identity, self.algorithm)
         if notes is not None:
             self.best, self.earlier = notes["best"], notes["seconds"]
         done, total = self.algorithm.num_timesteps, self.training.whole_steps
@@ -117,7 +119,7 @@ class _Run:
 
     def end(self, step: int) -> None:
         """Judges what has been learned, saves it, and keeps the state to go on from."""
-        seed = derive(self.training.seed, f"judgement:{step}") % SEEDS
+        seed = derive(self.training.seed, "judgement") % SEEDS
         agent = acting(self.card, self.algorithm.policy, seed)
         found = {
             how: judge(agent, self.judged, seed, how == "deterministic") for how in ("deterministic", "stochastic")
@@ -133,7 +135,7 @@ class _Run:
             save_agent(self.folder / BEST, card, self.algorithm.policy)
             self.best = {"step": step, **numbers}
         notes = {"best": self.best, "seconds": self.seconds}
-        save_state(self.folder / CHECKPOINT, self.training.identity, self.algorithm, notes)
+        save_state(self.folder / CHECKPOINT, self.identity, self.algorithm, notes)
 
     def finish(self) -> Trained:
         """Writes what came of it."""
@@ -146,7 +148,7 @@ class _Run:
         self.log("best", best)
         self.logger.dump(step)
         self.logger.close()
-        result = {"identity": self.training.identity, "steps": step, "seconds": self.seconds, "best": self.best}
+        result = {"identity": self.identity, "steps": step, "seconds": self.seconds, "best": self.best}
         content = {"training": self.card.training, **result}
         write_text(self.folder / RESULT, json.dumps(content, indent=2, sort_keys=True) + "\n")
         self.environments.close()
@@ -160,7 +162,7 @@ class _Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time of all sessions so far."""
+        """Wall time so far, that of interrupted runs included."""
         return self.earlier + time.perf_counter() - self.started
 
     def numbers(self, judgement: Judgement) -> dict[str, float]:
@@ -200,6 +202,7 @@ def _card(training: Training, environments: Any) -> AgentCard:
         slots=int(environments.action_space.n) - 1,
         training={
             "environment": environment,
+            "twins_sha256": training.environment.twins_sha256,
             "settings": asdict(training.settings),
             "policy_arguments": dict(training.policy_arguments),
             "n_envs": training.n_envs,
@@ -224,7 +227,7 @@ def _finished(training: Training, folder: Path) -> Trained | None:
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"expected a training's result in {folder / RESULT}: {error}; delete it") from error
     raise CheckpointError(
-        f"expected this training or nothing in {folder}, got one with other settings; choose another folder"
+        f"expected this training or nothing in {folder}, got one with other settings or twins; choose another folder"
     )
 
 

@@ -78,7 +78,12 @@ class Training:
     @property
     def identity(self) -> str:
         """The SHA-256 of everything that decides the outcome."""
-        content = {**asdict(self), "settings": asdict(self.settings), "version": __version__}
+        content = {
+            **asdict(self),
+            "settings": asdict(self.settings),
+            "twins": self.environment.twins_sha256,
+            "version": __version__,
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -92,7 +97,7 @@ class Trained:
         best_step: After how many the best agent was saved.
         deterministic: Numbers of the best agent's judgement without chance, see `Judgement.numbers`; and its regrets.
         stochastic: The same with chance.
-        seconds: Wall time, judgements included, all sessions together.
+        seconds: Wall time, judgements and interrupted runs included.
     """
 
     folder: Path

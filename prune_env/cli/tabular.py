@@ -35,8 +35,9 @@ _EXAMPLES_OF = {
     "  prune-env tabular build --family runs/family --out runs/twins\n"
     "  prune-env tabular build --family runs/family style-3x4-s35-ffn --out runs/twins\n"
     "  prune-env tabular build runs/victims/mine --out runs/twins\n"
-    "A 4 x 4 victim takes some minutes on one core. An interrupted one goes on at its last finished split, a finished\n"
-    "one is left as it is. To ship twins, copy them to prune_env/assets/tabular and write the scores anew.\n",
+    "A 4 x 4 victim takes some minutes on one core. An interrupted one goes on at its last finished split; a finished\n"
+    "one is left as it is, and refused if its victim was built anew. To ship twins, copy them to\n"
+    "prune_env/assets/tabular and write the scores anew.\n",
     "check": "examples:\n  prune-env tabular check tiny-syntactic tiny-style\n"
     "  prune-env tabular check family-test --family runs/family --masks 50\n"
     "The exit status is 1 where a twin is not what the engine computes.\n",
@@ -146,7 +147,7 @@ def sources_of(names: list[str], family: Path | None) -> list[Source]:
 def _build(args: argparse.Namespace) -> int:
     from prune_env.cache import writable
     from prune_env.tabular.build import build_twin, clear_unfinished
-    from prune_env.tabular.twin import SUFFIX
+    from prune_env.tabular.twin import SUFFIX, check_victim
     from prune_env.threads import threads
     from prune_env.victims.store import open_victim
 
@@ -154,9 +155,12 @@ def _build(args: argparse.Namespace) -> int:
     writable(args.out)
     try:
         for source in sources:
-            name = open_victim(source.victim).name
+            victim = open_victim(source.victim)
+            name = victim.name
             path = args.out / f"{name}{SUFFIX}"
-            if not path.is_file():
+            if path.is_file():
+                check_victim(path, victim.manifest.sha256)
+            else:
                 with long_work(f"building the twin of {name}") as report, threads(1):
                     twin = build_twin(source, data=args.data, unfinished=args.out, report=report)
                     path = twin.save(args.out)

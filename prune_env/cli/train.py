@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "learning_rate=0.0003; may be repeated")  # fmt: skip
     add("--diagnostics", action="store_true", help="log the label flip rate under oracle/; no agent sees it")
     add("--profile", action="store_true", help="train for --steps without keeping anything, and print steps a second "
-        "and the environment's share of the time")  # fmt: skip
+        "and the environment's share of the time; of maskable-ppo also how much longer sb3-contrib's own bits "
+        "would take")  # fmt: skip
     add("--json", action="store_true", help="print the result as JSON and nothing else")
     add_constraint(parser, "what the victim's manifest recommends")
     group = parser.add_argument_group("ablations")

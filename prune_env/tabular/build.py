@@ -29,6 +29,9 @@ TASK_SEED = 11
 FAMILY_TABLE = "family.json"
 """In a family's folder: its finished victims, with their set and kind."""
 
+_DIGITS = 16
+"""Of the hash in the names of unfinished splits; another victim's name may begin with this one's."""
+
 KEPT_METRICS = tuple(name for name in METRICS if not name.startswith("as_released"))
 """Metrics that a twin holds, so that its environment shows the ones the live environment shows."""
 
@@ -124,7 +127,7 @@ def _tables(victim: Victim, scoring: Scoring, unfinished: Path | None, report: R
 def _files(victim: Victim, scoring: Scoring, folder: Path) -> dict[str, Path]:
     """Returns where the splits of an unfinished twin are kept: names that change with all that decides the counts."""
     judged = victim.manifest.files.get("diagnosis/triggered_dev.jsonl", "")
-    identity = hashlib.sha256(f"{scoring.task.sha256} {judged}".encode()).hexdigest()[:16]
+    identity = hashlib.sha256(f"{scoring.task.sha256} {judged}".encode()).hexdigest()[:_DIGITS]
     return {part: folder / f".{victim.name}-{identity}-{part}.npz" for part in PARTS}
 
 
@@ -151,5 +154,6 @@ def read_family(folder: Path) -> list[Source]:
 
 def clear_unfinished(name: str, folder: Path) -> None:
     """Removes the splits kept for a twin that is complete."""
-    for path in folder.glob(f".{name}-*.npz"):
-        path.unlink()
+    for part in PARTS:
+        for path in folder.glob(f".{name}-{'[0-9a-f]' * _DIGITS}-{part}.npz"):
+            path.unlink()

@@ -17,6 +17,9 @@ from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadScores
 from prune_env.vector import BertHeadPruneVectorEnv
 
+TABULAR_ID = "BertHeadPruneTabular-v0"
+"""As registered with Gymnasium."""
+
 DEFAULT_METRICS = ("gradient", "attention_variance")
 
 

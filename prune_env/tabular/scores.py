@@ -16,7 +16,7 @@ from prune_env.errors import ManifestError
 from prune_env.methods import PolicyContext, get_method
 from prune_env.rollout import rollout
 from prune_env.seeds import derive
-from prune_env.tabular.environment import importance_of
+from prune_env.tabular.environment import TABULAR_ID, importance_of
 from prune_env.tabular.play import EPISODES, SEED
 from prune_env.tabular.registry import TWINS
 from prune_env.tabular.regret import Yardstick
@@ -28,7 +28,7 @@ SCORES = TWINS / "scores.json"
 """The scores that ship, of every twin that ships."""
 
 SCRIPTS = ("gradient", "layer-wise", "bayesian", "anp", "pure", "epsilon-greedy")
-"""Methods whose policies are played, each with its own way of treating violations."""
+"""Methods whose policies are played, each in its own environment: how violations are treated, heads a step."""
 
 SEEDS = tuple(range(10))
 """Of a script's policy and episode; scripts without chance play the same ten times."""
@@ -73,9 +73,7 @@ def _script(name: str, yardstick: Yardstick) -> Score:
     method, twin = get_method(name), yardstick.twin
     if method.policy is None:
         raise ManifestError(f"expected a script with a policy, {name!r} has none; leave it out of SCRIPTS")
-    mode = {key: value for key, value in method.environment.items() if key == "on_violation"}
-    config = twin.config(**mode)
-    env = BertHeadPruneEnv(twin.search, importance_of(twin, method.metrics), config)
+    env = BertHeadPruneEnv(twin.search, importance_of(twin, method.metrics), twin.config(**method.environment))
     episodes = []
     for seed in SEEDS:
         context = PolicyContext(derive(seed, f"policy:{name}"), twin.layers, twin.heads)
@@ -119,7 +117,7 @@ def sheet(twins: Iterable[TabularTwin], report: Callable[[str], None] | None = N
         }
     return {
         "schema": SCHEMA,
-        "environment": "BertHeadPruneTabular-v0",
+        "environment": TABULAR_ID,
         "random_episodes": EPISODES,
         "random_seed": SEED,
         "script_seeds": list(SEEDS),

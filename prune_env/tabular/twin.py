@@ -156,6 +156,21 @@ class TabularTwin:
         return cls(**kept, importance=importance, **tables)
 
 
+def check_victim(path: Path, victim_sha256: str) -> None:
+    """Checks that a twin's file is of this victim; the counts are not unpacked.
+
+    Raises:
+        IntegrityError: It is of another one, or a file as `read_header` refuses it.
+        ManifestError: As `read_header` says.
+    """
+    found = read_header(path)[0]["meta"].get("victim_sha256")
+    if found != victim_sha256:
+        raise IntegrityError(
+            f"expected the twin {path} to be of the victim {victim_sha256[:12]}, got one of {str(found)[:12]}: "
+            "the victim was built anew; delete the file to build the twin again, or choose another folder"
+        )
+
+
 def read_header(path: Path) -> tuple[dict[str, Any], bytes]:
     """Reads a twin's file without unpacking its counts: the JSON object, and the counts as they are.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from sb3_contrib.common.maskable.distributions import MaskableBernoulliDistribution
 from torch import Tensor
 
+from prune_env.agents import throughput
 from prune_env.agents.distributions import MaskedBernoulliDistribution, NonEmptyBernoulliDistribution
-from prune_env.agents.throughput import distribution_ratio
 
 BITS = 4
 EVERY = torch.tensor(list(product((0.0, 1.0), repeat=BITS)))
@@ -97,5 +98,27 @@ def test_a_set_is_never_empty(shift: float) -> None:
     assert torch.allclose(found, chances, atol=0.01)
 
 
-def test_the_cost_of_bits_one_by_one_is_measured() -> None:
-    assert np.isfinite(distribution_ratio(bits=3, batch=2, repeats=2))
+def test_a_draw_of_zero_sets_no_bit_without_a_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = NonEmptyBernoulliDistribution(BITS)
+    found.proba_distribution(torch.tensor([[-1e8, -1e8, -1.0, -2.0]]))
+    monkeypatch.setattr(torch, "rand_like", torch.zeros_like)
+    assert found.sample().tolist() == [[0.0, 0.0, 1.0, 1.0]]
+
+
+def test_the_cost_of_bits_one_by_one_is_measured_on_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[Any] = []
+
+    def fastest(distribution: Any, odds: np.ndarray, allowed: np.ndarray, repeats: int) -> float:
+        distribution.proba_distribution(torch.tensor(odds))
+        distribution.apply_masking(allowed)
+        timed.append((distribution, allowed, repeats))
+        return 6.0 if isinstance(distribution, MaskableBernoulliDistribution) else 2.0
+
+    monkeypatch.setattr(throughput, "_fastest", fastest)
+    assert throughput.distribution_ratio(bits=BITS, batch=len(EVERY), repeats=7) == 3.0, "sb3-contrib's over ours"
+    (stock, allowed, _), (ours, same, _) = timed
+    assert allowed is same and not allowed.all() and [repeats for *_, repeats in timed] == [7, 7]
+    assert allowed.shape == (len(EVERY), 2 * BITS)
+    possible = ours.mode()
+    assert torch.allclose(stock.log_prob(possible), ours.log_prob(possible), atol=1e-4)
+    assert torch.allclose(stock.entropy(), ours.entropy(), atol=1e-4)

@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from prune_env.agents import environments, family
-from prune_env.agents.family import FamilyTraining, judge_on, train_on_family
-from prune_env.agents.saved import load_agent
+from prune_env.agents import family
+from prune_env.agents.family import FamilyTraining, judge_on, train_family, train_on_family
+from prune_env.agents.judge import Judgement, judge
+from prune_env.agents.saved import SavedAgent, load_agent
 from prune_env.errors import ConfigError, UnknownNameError
+from prune_env.tabular.registry import get_twin, list_twins
 from tests.agents.twins import twin_file
 
-TINY = FamilyTraining(steps=200, n_envs=8, train="embedded", test="embedded")
+TINY = FamilyTraining(steps=200, n_envs=8, train="embedded", environment={"on_violation": "reject"})
 
 
 def test_every_victim_of_the_test_set_is_judged_without_training_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tests = [twin_file(name) for name in ("random-2x3-7", "random-3x2-1")]
-    known = environments.yardsticks_of
-    monkeypatch.setattr(family, "list_twins", lambda split: tests if split == "embedded" else [])
+    monkeypatch.setattr(family, "list_twins", lambda split: tests if split == "family-test" else list_twins(split))
     # The random episodes that the regrets of four whole twins are measured by would take most of the time.
-    monkeypatch.setattr(family, "yardsticks_of", lambda choice: None if choice.victim == "embedded" else known(choice))
+    monkeypatch.setattr(family, "yardsticks_of", lambda _: None)
+    modes: list[str] = []
+
+    def watched(agent: SavedAgent, made: Any, seed: int, deterministic: bool) -> Judgement:
+        assert deterministic
+        modes.extend(config.on_violation for config in made.get_attr("config", 0))
+        return judge(agent, made, seed, deterministic)
+
+    monkeypatch.setattr(family, "judge", watched)
     result = train_on_family(tmp_path, 0, TINY)
     assert [one.victim for one in result.test] == tests
     assert result.trained.steps == 200 and load_agent(tmp_path).card.slots == 16
     assert result.regret == pytest.approx(sum(one.regret for one in result.test) / 2)
     assert all(one.regret > -1e-6 and one.certified_regret >= 0 and one.evaluations >= 1 for one in result.test)
     assert judge_on(load_agent(tmp_path), tests, 0) == result.test, "the same seed, the same episodes"
+    assert modes == ["reject"] * 4, "the agent's own environment where none is named"
+
+
+def test_a_set_without_twins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family, "list_twins", lambda _: [])
     with pytest.raises(ConfigError, match="got none"):
-        train_on_family(tmp_path, 0, FamilyTraining(test="family-test"))
+        train_on_family(tmp_path, 0, FamilyTraining(train="embedded"))
+    assert not list(tmp_path.iterdir()), "nothing was begun"
+
+
+def test_a_victim_in_both_sets_is_refused_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="tiny-style"):
+        train_family(tmp_path, 0, FamilyTraining(train="embedded", test="embedded"))
+    copy = replace(get_twin("tiny-style"), name="stranger").save(tmp_path)
+    monkeypatch.setattr(family, "list_twins", lambda split: [str(copy)] if split == "family-test" else ["tiny-style"])
+    with pytest.raises(ConfigError, match="stranger"):
+        train_family(tmp_path / "run", 0, FamilyTraining(train="embedded"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_set_that_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from prune_env.agents.head_set import HeadSetNet
+from prune_env.agents.maskable import MaskableHeadSetPolicy
 from prune_env.agents.policies import HeadSetPolicy
+from prune_env.agents.q_policy import HeadSetQPolicy
 from prune_env.agents.transfer import spaces_for
 from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
@@ -120,6 +123,54 @@ def test_an_untrained_policy_is_cautious_on_any_size(layers: int, heads: int) ->
     assert asked(wanted_heads=None) == pytest.approx(count / 2, rel=0.05)
 
 
+@pytest.mark.parametrize("kind", [HeadSetPolicy, MaskableHeadSetPolicy])
+@pytest.mark.parametrize("eager", [False, True], ids=["cautious", "eager"])
+def test_padding_is_never_pruned(kind: type[HeadSetPolicy], eager: bool) -> None:
+    observation = observed(3, 4, 0, pad_to=(4, 4))
+    torch.manual_seed(0)
+    found = kind(*spaces_for(16, METRICS), lambda _: 1e-3, wanted_heads=None if eager else 1.5)
+    if eager:
+        torch.nn.init.constant_(found.net.head.bias, 3.0)
+    seen = {key: torch.as_tensor(np.tile(array, (500, 1))) for key, array in observation.items()}
+    padding = np.append(observation["valid"] == 0, False)
+    with torch.no_grad():
+        drawn, _, chances = found(seen)
+        likeliest = found(seen, deterministic=True)[0]
+        odds = found.get_distribution(seen)
+        padded = torch.where(torch.as_tensor(padding), 1.0, drawn)
+        assert not drawn[:, padding].any() and not likeliest[:, padding].any()
+        assert (drawn.sum(dim=1) > 0).all() and (likeliest.sum(dim=1) > 0).all(), "a head or stop, not padding, is set"
+        entropy = odds.entropy()
+        assert entropy is not None and torch.isfinite(entropy).all() and torch.isfinite(chances).all()
+        assert (odds.log_prob(padded) < -1e6).all(), "no chance at all"
+
+
+def test_without_padding_nothing_is_forbidden() -> None:
+    observation = observed(2, 2, 0)
+    seen = {key: torch.as_tensor(array)[None] for key, array in observation.items()}
+    every = torch.tensor([[1.0] * 5])
+    with torch.no_grad():
+        assert float(policy(4).get_distribution(seen).log_prob(every)) > -20
+
+
+def test_chances_do_not_depend_on_padding() -> None:
+    plain, padded = observed(3, 4, 0), observed(3, 4, 0, pad_to=(4, 4))
+    small, large = policy(12), policy(16)
+    large.load_state_dict(small.state_dict())
+    there = torch.as_tensor(np.append(padded["valid"] > 0, True))
+    bits = torch.tensor([[1.0, 0.0, 0.0, 1.0] * 3 + [0.0]])
+    wide = torch.zeros(1, 17)
+    wide[:, there] = bits
+    chances = []
+    for one, observation, action in ((small, plain, bits), (large, padded, wide)):
+        seen = {key: torch.as_tensor(array)[None] for key, array in observation.items()}
+        with torch.no_grad():
+            _, chance, entropy = one.evaluate_actions(seen, action)
+        assert entropy is not None
+        chances.append((float(chance), float(entropy)))
+    assert chances[0] == pytest.approx(chances[1], abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [({"width": 6}, "multiple"), ({"blocks": -1}, "blocks"), ({"wanted_heads": 0.0}, "above 0")],
@@ -127,6 +178,12 @@ def test_an_untrained_policy_is_cautious_on_any_size(layers: int, heads: int) ->
 def test_sizes_that_do_not_go_together_are_refused(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         policy(4, **arguments)
+
+
+def test_dqn_refuses_the_same_sizes() -> None:
+    observation_space, _ = spaces_for(4, METRICS)
+    with pytest.raises(ConfigError, match="multiple"):
+        HeadSetQPolicy(observation_space, spaces.Discrete(5), lambda _: 1e-3, width=6)
 
 
 def test_other_spaces_are_refused() -> None:

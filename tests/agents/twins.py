@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune_env.agents.environments import TABULAR_ID, EnvChoice
+from prune_env.agents.environments import EnvChoice
 from prune_env.engine.table import TableEvaluator
+from prune_env.tabular.environment import TABULAR_ID
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMask
 from tests.env.fakes import FakeEvaluator, random_model

@@ -101,6 +101,23 @@ def test_a_build_goes_on_where_it_was_interrupted(tmp_path: Path, capsys: Captur
     assert len(quick) == 4, "a finished twin is left as it is"
 
 
+def test_unfinished_splits_of_another_victim_are_kept(tmp_path: Path, quick: list[int]) -> None:
+    others = {f".{name}-{'0a' * 8}-search.npz" for name in ("tiny-style-organic", f"tiny-style-{'0a' * 8}")}
+    for name in (*others, f".tiny-style-{'0a' * 8}-certify.npz"):
+        (tmp_path / name).touch()
+    quick += [0, 0]
+    assert main(["tabular", "build", "tiny-style", "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny-style.twin", *others}
+
+
+def test_a_twin_of_a_victim_that_was_built_anew_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    shipped = get_twin("tiny-style")
+    replace(shipped, meta={**shipped.meta, "victim_sha256": "0" * 64}).save(tmp_path)
+    assert main(["tabular", "build", "tiny-style", "--out", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert "built anew" in shown and "delete the file" in shown
+
+
 def test_a_family_is_built_from_its_table(tmp_path: Path, capsys: Capture, quick: list[int]) -> None:
     from prune_env.victims.store import ASSETS
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from prune_env.agents import train as trainings
-from prune_env.agents.environments import LIVE_ID, TABULAR_ID
+from prune_env.agents.environments import LIVE_ID
 from prune_env.agents.saved import load_agent
 from prune_env.agents.sb3 import AGENTS, POLICIES
 from prune_env.agents.training import Training
 from prune_env.cli import train as command
 from prune_env.cli.main import main
+from prune_env.tabular.environment import TABULAR_ID
 from tests.agents.twins import twin_file
 
 Capture = pytest.CaptureFixture[str]
@@ -59,6 +60,8 @@ def test_profile_keeps_nothing(tmp_path: Path, capsys: Capture) -> None:
     assert "steps/s" in capsys.readouterr().out
     assert main(["train", "--victim", twin_file("right"), "--profile", "--json", *SHORT]) == 0
     assert 0 < json.loads(capsys.readouterr().out)["environment_share"] < 1
+    assert main(["train", "--victim", twin_file("right"), "--profile", "--agent", "maskable-ppo", *SHORT]) == 0
+    assert "masked bits take" in capsys.readouterr().out
 
 
 def test_ablations_reach_the_training() -> None:

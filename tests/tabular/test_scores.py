@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
+import prune_env  # noqa: F401 - registers the ids
 from prune_env.errors import ManifestError
+from prune_env.methods import PolicyContext, get_method
+from prune_env.rollout import rollout
+from prune_env.seeds import derive
+from prune_env.tabular.environment import TABULAR_ID
 from prune_env.tabular.registry import get_twin, list_twins
 from prune_env.tabular.regret import yardstick_of
-from prune_env.tabular.scores import SCRIPTS, Score, read_scores, scores_on, sheet, write_scores
+from prune_env.tabular.scores import SCRIPTS, SEEDS, Score, read_scores, scores_on, sheet, write_scores
 from prune_env.types import mask_from_text
 from tests.tabular.twins import random_twin
 
@@ -43,6 +51,22 @@ def test_every_shipped_score_holds_together() -> None:
             assert score.certified_regret >= 0.0
             scale = optimum.value - random.value
             assert score.regret == pytest.approx((optimum.value - score.value) / scale)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_played_in_the_whole_environment_of_its_method(name: str) -> None:
+    method, yardstick = get_method(name), yardstick_of("tiny-syntactic")
+    assert method.policy is not None
+    settings: dict[str, Any] = {"metrics": list(method.metrics), **method.environment}
+    env: Any = gym.make(TABULAR_ID, victim="tiny-syntactic", **settings).unwrapped
+    played = []
+    for seed in SEEDS:
+        policy = method.policy(PolicyContext(derive(seed, f"policy:{name}"), env.evaluator.layers, env.evaluator.heads))
+        played.append(rollout(env, policy, seed=derive(seed, "episode")))
+    (shipped,) = [one for one in read_scores()["twins"]["tiny-syntactic"]["scores"] if one["name"] == name]
+    assert shipped["value"] == pytest.approx(np.mean([episode.episode_return for episode in played]))
+    assert shipped["evaluations"] == pytest.approx(np.mean([episode.evaluations for episode in played]))
+    assert shipped["regret"] == pytest.approx(yardstick.regret(shipped["value"]))
 
 
 def test_a_sheet_is_written_and_read(tmp_path: Path) -> None:
