@@ -121,7 +121,7 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
     problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
     budget = Budget(problem.search, problem.config, budget_of(cell, problem.subject))
     started = time.process_time(), time.perf_counter()
-    left = contestant.play(problem, budget, cell.seed, settings.before)
+    left = contestant.play(problem.seen, budget, cell.seed, settings.before)
     seconds, wall = time.process_time() - started[0], time.perf_counter() - started[1]
     yardstick, found = problem.yardstick, budget.best
     trial = Trial(
@@ -164,7 +164,7 @@ def _judged(left: Left, problem: Problem, seed: int) -> dict[str, Any] | None:
         return _of_episode(left.episode, problem)
     if left.policy is None:
         return None
-    env = BertHeadPruneEnv(problem.search, problem.importance, problem.config)
+    env = BertHeadPruneEnv(problem.search, problem.seen.importance, problem.config)
     return _of_episode(rollout(env, left.policy, derive(seed, "episode"), deterministic=True), problem)
 
 

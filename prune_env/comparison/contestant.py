@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from prune_env.agents.budget import Budget
 from prune_env.comparison import CONTESTANTS
-from prune_env.comparison.problem import Problem
+from prune_env.comparison.problem import Seen
 from prune_env.errors import UnknownNameError
 from prune_env.rollout import Episode, Policy
 
@@ -64,11 +64,11 @@ class Contestant(Protocol):
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Trains what has to be trained before, if it is not there yet."""
 
-    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+    def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Spends a budget; returns early or lets `BudgetSpentError` out of nothing.
 
         Args:
-            problem: Its importance and config may be read, and no evaluator of it but the budget.
+            seen: Importance and rules.
             budget: What masks are asked of.
             seed: Of all chance.
             before: Where agents that were trained before are.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from prune_env.agents.objective import certified_value
+from prune_env.agents.searchers.scripts import script_metrics
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
 from prune_env.tabular.registry import get_twin
@@ -14,7 +15,7 @@ from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores
 
 METRICS = ("gradient", "attention_variance")
-"""Importance metrics that every contestant may read; the first protects heads."""
+"""Importance metrics that agents and searchers may read; the first protects heads. Scripts read their own."""
 
 TASK_SEED = 11
 """Of the defender's task on a live victim."""
@@ -38,13 +39,33 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """What a contestant sees of a victim beside its budget, and all it sees.
+
+    Attributes:
+        importance: What heads are worth by each of `METRICS`: for agents and searchers.
+        scores: The same by every metric that some script ranks by: for scripts.
+        config: The constraint and the rules of the environment.
+    """
+
+    importance: Mapping[str, HeadScores]
+    scores: Mapping[str, HeadScores]
+    config: EnvConfig
+
+    @classmethod
+    def of(cls, scores: Mapping[str, HeadScores], config: EnvConfig) -> Seen:
+        """Picks what agents see out of what is known."""
+        return cls({name: scores[name] for name in METRICS}, dict(scores), config)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """One victim, ready to be searched and judged.
+    """One victim, ready to be searched and judged: the judge's view, of which contestants get `seen` alone.
 
     Attributes:
         subject: The victim.
-        search: Accuracy on the split that is searched on: all that contestants see, through a budget.
-        importance: What heads are worth by each metric: what they see besides.
+        search: Accuracy on the split that is searched on; contestants ask it through a budget.
+        seen: What they see besides.
         certify: Accuracy on the split that nothing is chosen by.
         oracle_lfr: A diagnosis: its accuracy is the label flip rate of the masked model; None without triggered data.
         yardstick: What regret is measured by; None where not every mask is known.
@@ -52,7 +73,7 @@ class Problem:
 
     subject: Subject
     search: Evaluator
-    importance: Mapping[str, HeadScores]
+    seen: Seen
     certify: Evaluator
     oracle_lfr: Evaluator | None = None
     yardstick: Yardstick | None = None
@@ -110,7 +131,7 @@ def tabular_problem(victim: str, mode: str = EnvConfig.on_violation) -> Problem:
     return Problem(
         subject,
         search=twin.search,
-        importance={name: twin.importance[name] for name in METRICS},
+        seen=Seen.of(twin.importance, subject.config),
         certify=twin.certify,
         oracle_lfr=twin.oracle_lfr,
         yardstick=Yardstick(twin, subject.config),
@@ -138,10 +159,11 @@ def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_
     opened = open_victim(victim)
     task = build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
     scoring = scoring_of(task)
+    subject = subject_of(victim, live=True, mode=mode)
     return Problem(
-        subject_of(victim, live=True, mode=mode),
+        subject,
         search=scoring.evaluator("search"),
-        importance=scoring.importance(METRICS),
+        seen=Seen.of(scoring.importance((*METRICS, *script_metrics())), subject.config),
         certify=scoring.evaluator("certify"),
         oracle_lfr=oracle_evaluator(scoring, opened),
     )

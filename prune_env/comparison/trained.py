@@ -17,7 +17,7 @@ import prune_env  # noqa: F401 - registers the ids
 from prune_env.agents.budget import Budget
 from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSettings
 from prune_env.comparison.contestant import Left, Pretraining
-from prune_env.comparison.problem import METRICS, Problem
+from prune_env.comparison.problem import METRICS, Seen
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import BudgetSpentError
 from prune_env.rollout import Policy, rollout
@@ -98,10 +98,10 @@ class Trained:
 
         return load_agent(folder, derive(seed, "acting"))
 
-    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+    def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Plays one episode without chance, then others with chance while something new comes up."""
         policy = self.load(seed, before)
-        env = BertHeadPruneEnv(budget, problem.importance, problem.config)
+        env = BertHeadPruneEnv(budget, seen.importance, seen.config)
         with suppress(BudgetSpentError):
             rollout(env, policy, derive(seed, "episode"), deterministic=True)
             idle, number = 0, 0

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from prune_env.comparison import CONTESTANTS
+from prune_env.agents.budget import Budget
+from prune_env.comparison import CONTESTANTS, cells
 from prune_env.comparison.cells import TRIALS, Cell, Settings, problem_of, run_cell
-from prune_env.comparison.contestant import KINDS, get_contestant
+from prune_env.comparison.contestant import KINDS, Left, Pretraining, get_contestant
+from prune_env.comparison.problem import METRICS, Seen
 from prune_env.comparison.run import Plan, evaluations_of, missing, run
 from prune_env.comparison.trials import Trial, read_trials
 from prune_env.errors import CheckpointError, ConfigError, OutputError, UnknownNameError
 from prune_env.tabular.twin import TabularTwin
+from prune_env.types import HeadMasks
 from tests.tabular.twins import random_twin
 
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
 
 
 def small() -> TabularTwin:
-    """A 2x3 twin."""
-    return random_twin(2, 3, 4, name="small", constraint={"max_accuracy_drop": 0.06})
+    """A 2x3 twin with every metric that scripts read."""
+    twin = random_twin(2, 3, 4, name="small", constraint={"max_accuracy_drop": 0.06})
+    more = {name: twin.importance["gradient"][::-1].copy() for name in ("uncertainty", "adversarial_gate")}
+    return replace(twin, importance={**twin.importance, **more})
 
 
 @pytest.fixture(scope="module")
@@ -123,21 +129,58 @@ def test_an_agent_that_was_not_trained_is_missed(victim: str, settings: Settings
 
 def test_contestants_see_no_certify_and_no_lfr(victim: str, settings: Settings) -> None:
     problem = problem_of(Cell("tabular", victim, "random", 5, 0), settings)
+    assert {one.name for one in fields(Seen)} == {"importance", "scores", "config"}
+    assert tuple(problem.seen.importance) == METRICS
+    asked: list[int] = []
 
-    class Forbidden:
-        layers, heads, sentences = 2, 3, 200
+    class Watched:
+        layers, heads, sentences = 2, 3, problem.search.sentences
 
-        def accuracy(self, masks: object) -> object:
-            raise AssertionError("a contestant asked the judge's evaluator")
+        def accuracy(self, masks: HeadMasks) -> NDArray[np.float64]:
+            asked.append(len(masks))
+            return problem.search.accuracy(masks)
 
-    from prune_env.agents.budget import Budget
+    for name in ("annealing", "scripts", "script-gradient", "linear", "ppo", "trained-linear", "trained-ppo"):
+        contestant = get_contestant(name)
+        contestant.prepare(0, settings.before)
+        budget = Budget(Watched(), problem.config, 10)
+        asked.clear()  # the budget's own, of the full mask
+        contestant.play(problem.seen, budget, 0, settings.before)
+        assert 1 < budget.used == 1 + sum(asked), name
 
-    forbidden: Any = Forbidden()
-    closed = replace(problem, certify=forbidden, oracle_lfr=forbidden, yardstick=None)
-    for name in ("annealing", "scripts", "script-gradient", "linear", "ppo"):
-        budget = Budget(problem.search, problem.config, 10)
-        get_contestant(name).play(closed, budget, 0, settings.before)
-        assert budget.used > 1
+
+@pytest.mark.parametrize("name", ["annealing", "scripts", "linear", "trained-linear"])
+def test_a_cell_hands_its_contestant_what_may_be_seen(
+    name: str, victim: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[object] = []
+    real = get_contestant(name)
+    real.prepare(0, settings.before)
+
+    class Spy:
+        kind, settings = real.kind, real.settings
+
+        def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
+            handed.append(seen)
+            return real.play(seen, budget, seed, before)
+
+    monkeypatch.setattr(cells, "get_contestant", lambda _: Spy())
+    run_cell(Cell("tabular", victim, name, 9, 0), settings)
+    assert [type(one) for one in handed] == [Seen]
+
+
+def test_the_strongest_scripts_are_among_the_best_of_the_scripts(settings: Settings) -> None:
+    names = ("script-bayesian", "script-anp", "script-pure", "scripts")
+    found = {name: run_cell(Cell("tabular", "tiny-syntactic-organic", name, 50, 0), settings) for name in names}
+    assert found["script-anp"].regret == found["script-bayesian"].regret == pytest.approx(0.0)
+    assert found["scripts"].value == max(trial.value for trial in found.values())
+    assert {"bayesian", "anp", "pure"} <= set(found["scripts"].settings["contestant"]["scripts"])
+
+
+def test_a_script_without_its_metric_says_which(settings: Settings, tmp_path: Path) -> None:
+    bare = str(random_twin(2, 3, 4, name="bare").save(tmp_path))
+    with pytest.raises(ConfigError, match="adversarial_gate"):
+        run_cell(Cell("tabular", bare, "script-anp", 9, 0), settings)
 
 
 def test_one_comparison_writes_to_a_folder_at_a_time(victim: str, settings: Settings) -> None:
