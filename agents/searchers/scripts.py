@@ -67,7 +67,12 @@ def script_metrics() -> tuple[str, ...]:
 
 def _is_script(method: Method) -> bool:
     plain = method.matches is None and method.recover_on is None and not method.unconstrained
-    return plain and method.kind in {"strategy", "baseline"} and method.regime == "clean_only" and method.policy is not None
+    return (
+        plain
+        and method.kind in {"strategy", "baseline"}
+        and method.regime == "clean_only"
+        and method.policy is not None
+    )
 
 
 def play(method: Method, budget: Budget, importance: Importance, seed: int) -> Episode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from prune_env.agents.objective import certified_value
 from prune_env.agents.searchers.scripts import script_metrics
@@ -14,11 +15,16 @@ from prune_env.tabular.registry import get_twin
 from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores
 
+if TYPE_CHECKING:
+    from prune_env.victims.task import Task
+
 METRICS = ("gradient", "attention_variance")
 """Importance metrics that agents and searchers may read; the first protects heads. Scripts read their own."""
 
 TASK_SEED = 11
 """Of the defender's task on a live victim."""
+
+NOT_BUILT = "task not built"
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,16 @@ class Subject:
 
     Attributes:
         name: The victim's name.
-        identity: SHA-256 of the twin's task, or of what the victim published.
+        identity: SHA-256 of the defender's task: scoring model and sentences. Of a live victim whose task was not built
+            yet, of which nothing can have been evaluated, a name for that.
+        victim_sha256: Of what the victim published.
         size: Heads in all.
         config: The constraint and the rules of the environment.
     """
 
     name: str
     identity: str
+    victim_sha256: str
     size: int
     config: EnvConfig
 
@@ -92,13 +101,14 @@ class Problem:
         return None if self.oracle_lfr is None else float(self.oracle_lfr.accuracy(mask[None])[0])
 
 
-def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation) -> Subject:
+def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation, data: str | None = None) -> Subject:
     """Returns what is known of a victim, without a model being loaded.
 
     Args:
         victim: A twin's name or file; a victim's folder or embedded name, if it is live.
         live: Whether its masks are evaluated as they are asked for.
         mode: The environment's `on_violation`.
+        data: Data folder of live victims on real data.
 
     Raises:
         PruneEnvError: As `get_twin` and `open_victim` say.
@@ -106,14 +116,19 @@ def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation) -> S
     if not live:
         twin = get_twin(victim)
         config = EnvConfig(**twin.constraint, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
-        return Subject(twin.name, str(twin.meta["task_sha256"]), twin.layers * twin.heads, config)
+        task, published = (str(twin.meta[name]) for name in ("task_sha256", "victim_sha256"))
+        return Subject(twin.name, task, published, twin.layers * twin.heads, config)
     from prune_env.victims.checkpoint_folder import head_grid
+    from prune_env.victims.protocols import get_protocol
     from prune_env.victims.store import open_victim
+    from prune_env.victims.task import is_built
 
     opened = open_victim(victim)
+    built = is_built(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
+    task = _task(victim, data).sha256 if built else NOT_BUILT
     layers, heads = head_grid(opened.suspect.folder) or (0, 0)
     config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
-    return Subject(opened.name, opened.manifest.sha256, layers * heads, config)
+    return Subject(opened.name, task, opened.manifest.sha256, layers * heads, config)
 
 
 @lru_cache(maxsize=64)
@@ -152,18 +167,25 @@ def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_
     """
     from prune_env.oracle import oracle_evaluator
     from prune_env.scoring import scoring_of
-    from prune_env.victims.protocols import get_protocol
     from prune_env.victims.store import open_victim
-    from prune_env.victims.task import build_task
 
-    opened = open_victim(victim)
-    task = build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
-    scoring = scoring_of(task)
-    subject = subject_of(victim, live=True, mode=mode)
+    scoring = scoring_of(_task(victim, data))
+    subject = subject_of(victim, live=True, mode=mode, data=data)
     return Problem(
         subject,
         search=scoring.evaluator("search"),
         seen=Seen.of(scoring.importance((*METRICS, *script_metrics())), subject.config),
         certify=scoring.evaluator("certify"),
-        oracle_lfr=oracle_evaluator(scoring, opened),
+        oracle_lfr=oracle_evaluator(scoring, open_victim(victim)),
     )
+
+
+@lru_cache(maxsize=16)
+def _task(victim: str, data: str | None) -> Task:
+    """Returns the defender's task on a live victim, built if it is not there yet; a process opens each once."""
+    from prune_env.victims.protocols import get_protocol
+    from prune_env.victims.store import open_victim
+    from prune_env.victims.task import build_task
+
+    opened = open_victim(victim)
+    return build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)

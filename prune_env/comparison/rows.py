@@ -95,11 +95,16 @@ def amount(budget: int | None) -> str:
 
 
 def strata_of(trials: Iterable[Trial], number: Callable[[Trial], float]) -> list[NDArray[np.float64]]:
-    """Returns a number of each trial by victim, (seeds,) each."""
+    """Returns a number of each trial by victim, (seeds,) each, in the order of the seeds."""
     groups: dict[str, list[float]] = defaultdict(list)
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: one.seed):
         groups[trial.victim].append(number(trial))
     return [np.array(groups[victim]) for victim in sorted(groups)]
+
+
+def shares_agents(trials: Sequence[Trial]) -> bool:
+    """Tells whether trials of one contestant with one seed are of one agent on all victims: it was trained before."""
+    return bool(trials) and trials[0].kind == "trained"
 
 
 def _row(trials: Sequence[Trial], seed: int) -> Row:
@@ -122,7 +127,8 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
 
 
 def _estimate(trials: Sequence[Trial], name: str, seed: int) -> Estimate:
-    return estimate(strata_of(trials, attrgetter(name)), np.random.default_rng(seed))
+    strata = strata_of(trials, attrgetter(name))
+    return estimate(strata, np.random.default_rng(seed), shared=shares_agents(trials))
 
 
 def _known(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:

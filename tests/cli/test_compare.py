@@ -31,7 +31,7 @@ def test_it_compares_and_says_where_everything_is(victim: str, tmp_path: Path, c
     out = tmp_path / "out"
     assert compare(victim, out) == 0
     shown = capsys.readouterr().out
-    assert "Does a learned agent beat scripts and random search at the same number of evaluations?" in shown
+    assert "Does a learned agent beat random search, scripts and searchers at the same number of evaluations?" in shown
     assert "| linear | learner |" in shown
     assert all((out / name).is_file() and str(out / name) in shown for name in ("compare.md", "compare-tabular.png"))
     assert len((out / "trials.jsonl").read_text(encoding="utf-8").splitlines()) == 8

@@ -10,16 +10,18 @@ import pytest
 from numpy.typing import NDArray
 
 from prune_env.agents.budget import Budget
-from prune_env.comparison import CONTESTANTS, cells
+from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSettings
+from prune_env.comparison import CONTESTANTS, cells, trained
 from prune_env.comparison.cells import TRIALS, Cell, Settings, problem_of, run_cell
 from prune_env.comparison.contestant import KINDS, Left, Pretraining, get_contestant
-from prune_env.comparison.problem import METRICS, Seen
+from prune_env.comparison.problem import METRICS, NOT_BUILT, Seen, subject_of
 from prune_env.comparison.run import Plan, evaluations_of, missing, run
 from prune_env.comparison.trials import Trial, read_trials
-from prune_env.errors import CheckpointError, ConfigError, OutputError, UnknownNameError
+from prune_env.errors import CheckpointError, ConfigError, IntegrityError, OutputError, UnknownNameError
+from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMasks
-from tests.tabular.twins import random_twin
+from tests.tabular.twins import META, random_twin
 
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
 
@@ -37,12 +39,24 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(small().save(tmp_path_factory.mktemp("twin")))
 
 
+@pytest.fixture(scope="module")
+def schooling(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file of another twin, to train on."""
+    return other_twin("other", tmp_path_factory.mktemp("twin"), "2" * 64)
+
+
+def other_twin(name: str, folder: Path, task: str) -> str:
+    """The file of a twin of a victim of its own, with this task."""
+    twin = random_twin(2, 3, 9, name=name, meta={**META, "task_sha256": task, "victim_sha256": task})
+    return str(twin.save(folder))
+
+
 @pytest.fixture
-def settings(tmp_path: Path, victim: str) -> Settings:
-    """A folder of its own, and agents that are trained on the twin for a moment."""
+def settings(tmp_path: Path, schooling: str) -> Settings:
+    """A folder of its own, and agents that are trained on another twin for a moment."""
     out = tmp_path / "out"
     out.mkdir()
-    return Settings(out, train_on=victim, train_steps=1600)
+    return Settings(out, train_on=schooling, train_steps=1600)
 
 
 def plan(victim: str, *contestants: str, budgets: tuple[int | None, ...] = (5, 12), seeds: int = 2) -> Plan:
@@ -115,11 +129,84 @@ def test_agents_are_trained_once_before_they_are_judged(victim: str, settings: S
     assert told[1:3] == ["training of trained-linear, seed 0", "training of trained-ppo, seed 0"]
     assert [trial.kind for trial in trials] == ["trained", "trained"]
     assert all(trial.policy is not None and trial.evaluations <= 7 for trial in trials)
-    assert all(trial.settings["before"] == {"victims": victim, "steps": 1600} for trial in trials)
+    before = settings.before.identity
+    assert (before["victims"], before["count"], before["steps"], before["on_violation"]) == (
+        "other",
+        1,
+        1600,
+        "terminate",
+    )
+    assert all(trial.settings["before"] == before for trial in trials)
     stamps = {path: path.stat().st_mtime_ns for path in settings.out.glob("models/*/agent.json")}
     told.clear()
     run(replace(asked, budgets=(None, 20)), settings, report=lambda label, *_: told.append(label))
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_nothing_is_trained_on_that_is_judged_on(victim: str, settings: Settings, tmp_path: Path) -> None:
+    asked = Plan("family", (victim,), ("random", "trained-linear"), (None,), (0,))
+    with pytest.raises(ConfigError, match="small in both"):
+        missing(asked, replace(settings, train_on=victim))
+    alias = str(replace(small(), name="alias").save(tmp_path))
+    with pytest.raises(ConfigError, match="alias in both"):
+        missing(asked, replace(settings, train_on=alias))
+    assert missing(replace(asked, contestants=("random",)), replace(settings, train_on=victim)).cells
+
+
+@pytest.mark.parametrize(("train_on", "error"), [("family-tain", UnknownNameError), ("nowhere.twin", IntegrityError)])
+def test_what_is_trained_on_is_looked_up_before_anything_runs(
+    train_on: str, error: type[Exception], victim: str, settings: Settings
+) -> None:
+    with pytest.raises(error):
+        missing(plan(victim, "random", "trained-linear"), replace(settings, train_on=train_on))
+
+
+def test_a_set_without_twins_is_an_error_at_once(
+    victim: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.comparison.contestant.list_twins", lambda _: [])
+    with pytest.raises(ConfigError, match="--train-on"):
+        missing(plan(victim, "trained-linear"), replace(settings, train_on="family-train"))
+
+
+def test_agents_are_trained_under_the_rule_they_are_judged_under(settings: Settings) -> None:
+    folders, weights = set(), set()
+    for mode in ("terminate", "reject"):
+        before = replace(settings, mode=mode).before
+        trained.LINEAR.prepare(0, before)
+        folders.add(trained.LINEAR.folder(0, before))
+        weights.add((trained.LINEAR.folder(0, before) / "agent.json").read_bytes())
+        assert before.identity["on_violation"] == mode
+    assert len(folders) == len(weights) == 2
+
+
+def test_another_task_under_the_same_name_is_another_training(settings: Settings, tmp_path: Path) -> None:
+    before = []
+    for number, task in enumerate(("3" * 64, "4" * 64)):
+        (tmp_path / str(number)).mkdir()
+        before.append(replace(settings.before, victims=other_twin("same", tmp_path / str(number), task)))
+    assert before[0].identity["victims"] == before[1].identity["victims"]
+    assert before[0].digest != before[1].digest
+    assert trained.LINEAR.folder(0, before[0]) != trained.LINEAR.folder(0, before[1])
+
+
+def test_a_linear_agent_of_other_settings_is_not_taken_for_this_one(settings: Settings) -> None:
+    folder = trained.LINEAR.folder(0, settings.before)
+    folder.mkdir(parents=True)
+    LinearEpsilonGreedy(0, LinearSettings(metrics=METRICS, discount=1.0)).save(folder / "agent.json")
+    with pytest.raises(CheckpointError, match="present settings"):
+        trained.LINEAR.prepare(0, settings.before)
+
+
+def test_a_live_trial_knows_its_task() -> None:
+    subject = subject_of("tiny-syntactic", live=True)
+    twin = get_twin("tiny-syntactic")
+    assert (subject.identity, subject.victim_sha256) == (twin.meta["task_sha256"], twin.meta["victim_sha256"])
+
+
+def test_a_task_that_was_not_built_has_no_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prune_env.victims.task.is_built", lambda *_, **__: False)
+    assert subject_of("tiny-syntactic", live=True).identity == NOT_BUILT
 
 
 def test_an_agent_that_was_not_trained_is_missed(victim: str, settings: Settings) -> None:
