@@ -31,9 +31,11 @@ class Row:
         regret: Normalised, on `search`; None where no optimum is known.
         certified_regret: The same on `certify`.
         oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis; None where it was not measured.
-        policy_regret: Normalised regret of its policy's episode, mean over all runs; None without a policy.
+        policy_regret: Normalised regret of its policy's episode, mean over the runs that left one; None without.
         policy_evaluations: Evaluations of that episode.
+        policy_runs: Runs behind them.
         seconds: Processor time, the median.
+        wall_seconds: The same by the clock.
     """
 
     contestant: str
@@ -47,7 +49,9 @@ class Row:
     oracle_lfr: Estimate | None
     policy_regret: float | None
     policy_evaluations: float | None
+    policy_runs: int
     seconds: float
+    wall_seconds: float
 
 
 def rows_of(trials: Iterable[Trial], seed: int = 0) -> list[Row]:
@@ -122,7 +126,9 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         oracle_lfr=_known(trials, "oracle_lfr", seed),
         policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
         policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
+        policy_runs=len(policies),
         seconds=float(np.median([trial.seconds for trial in trials])),
+        wall_seconds=float(np.median([trial.wall_seconds for trial in trials])),
     )
 
 

@@ -17,7 +17,7 @@ from prune_env.record_form import fits
 from prune_env.records import append_line, read_lines
 from prune_env.types import mask_from_text
 
-SCHEMA = 1
+SCHEMA = 2
 EXPERIMENTS = ("tabular", "family", "real")
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune_env.comparison import episodes, transfer
+from prune_env.agents.searchers.annealing import SimulatedAnnealing
+from prune_env.agents.searchers.evolution import Evolution
+from prune_env.comparison import CONTESTANTS, episodes, transfer
 from prune_env.comparison.picture import curves_of
-from prune_env.comparison.report import END, START, markdown, update_readme, write
+from prune_env.comparison.report import END, START, markdown, title, update_readme, write
 from prune_env.comparison.rows import rows_of
 from prune_env.comparison.trials import Trial
+from prune_env.comparison.tuning import TUNING
 from prune_env.comparison.verdict import contrasts, headline, sentences
 from prune_env.errors import OutputError, RecordError
 from tests.comparison.factory import trial
@@ -189,7 +192,50 @@ def test_a_share_of_the_best_by_hand() -> None:
 def test_a_report_without_optima_has_no_regret() -> None:
     unknown = {"experiment": "real", "regret": None, "certified_regret": None, "scales": None, "oracle_lfr": None}
     text = markdown(three("random", "random", 0.5, 0.6, **unknown))
-    assert "| random | random | 0.550 [0.500, 0.600] |  |  |  |  | 0.5 |" in text
+    assert "| random | random | 0.550 [0.500, 0.600] | 10.0 |  |  |  |  | 0.5 | 0.5 |" in text
+
+
+def test_a_table_tells_what_was_used_and_how_many_runs_left_a_policy() -> None:
+    trials = [
+        trial("ppo", "learner", 0.5, evaluations=8, wall_seconds=2.0, episode=(3, 0.25)),
+        trial("ppo", "learner", 0.5, evaluations=10, wall_seconds=2.0, seed=1, episode=(3, 0.75)),
+        trial("ppo", "learner", 0.5, evaluations=9, wall_seconds=2.0, seed=2),
+    ]
+    assert "| ppo | learner | 0.500 | 9.0 | 0.500 | 0.500 | 0.500 (2) | 0.25 | 0.5 | 2 |" in markdown(trials)
+
+
+def test_titles_say_what_was_done() -> None:
+    before = {
+        "before": {"victims": "family-train", "count": 16, "digest": "0", "steps": 9, "on_violation": "terminate"}
+    }
+    agent = three("trained-ppo", "trained", 0.5, experiment="family", settings=before)
+    rival = three("random", "random", 0.5, experiment="family")
+    assert title("family", agent + rival) == (
+        "Family of tiny victims: some agents trained on 16 victims of family-train before, and not there"
+    )
+    assert title("tabular", rival) == "Tabular twins"
+    learner = three("ppo", "learner", 0.5)
+    assert title("tabular", learner) == "Tabular twins: agents trained on each victim that they are judged on"
+    assert title("tabular", learner + agent).endswith(
+        "before, and not there, others trained on each victim that they are judged on"
+    )
+
+
+def test_a_report_claims_of_tuning_what_is_known_of_each_contestant() -> None:
+    assert set(TUNING) == set(CONTESTANTS)
+    text = markdown(both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5)) + three("new", "searcher", *[0.5] * 6))
+    assert "| annealing | temperatures 1.0 to 0.1 set by hand, not tuned |" in text
+    assert "| ppo | defaults of `heads`, chosen on the embedded twins |" in text
+    assert "| new | not recorded |" in text
+    assert "| evolution |" not in text
+    assert "tuned on none" not in text
+
+
+def test_tuning_names_the_numbers_that_are_used() -> None:
+    assert TUNING["annealing"].startswith(
+        f"temperatures {SimulatedAnnealing().hottest} to {SimulatedAnnealing().coldest}"
+    )
+    assert TUNING["evolution"].startswith(f"first mean {Evolution().kept} and spread {Evolution().spread}")
 
 
 def test_curves_stand_after_the_last_evaluation() -> None:
