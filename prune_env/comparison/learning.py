@@ -1,7 +1,8 @@
 """Agents that train on the victim they are judged on: every distinct mask of their training is paid for.
 
 When the budget is spent training ends where it is; what is kept is the best mask seen, and the policy as it is then.
-Steps on masks that are known cost nothing, but there are at most `STEPS` of them in all.
+Steps on masks that are known cost nothing, but there are at most `STEPS` of them in all. What falls with time, learning
+rates and chance, falls with the steps or the evaluations, whichever are nearer to their end.
 """
 
 from __future__ import annotations
@@ -73,8 +74,7 @@ class DeepLearner:
         evaluations_an_environment: One environment steps for so many evaluations of the budget, up to `most` of them:
             a small budget would otherwise be spent before the first update.
         most: Environments at most.
-        steps_an_evaluation: Steps that a training is planned for, for each evaluation of the budget, up to `STEPS`:
-            what falls with time falls within them.
+        steps_an_evaluation: Steps that a training is planned for, for each evaluation of the budget, up to `STEPS`.
         kind: "learner".
     """
 
@@ -90,15 +90,20 @@ class DeepLearner:
         """Its settings, the defaults of the algorithm included."""
         from prune_env.agents.sb3 import settings_of
 
-        return {**asdict(self), "algorithm": asdict(settings_of(self.agent, self.policy, {})), "steps": STEPS}
+        return {
+            **asdict(self),
+            "algorithm": asdict(settings_of(self.agent, self.policy, {})),
+            "steps": STEPS,
+            "schedules": "spent",
+        }
 
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Needs nothing."""
 
     def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Learns until the budget or the steps are spent."""
-        from prune_env.agents.callbacks import Fading
         from prune_env.agents.sb3 import make_algorithm, settings_of
+        from prune_env.comparison.schedules import FadingByProgress, follow, of_steps_and
 
         count = max(1, min(self.most, budget.limit // self.evaluations_an_environment))
         planned = min(STEPS, max(self.steps_an_evaluation * budget.limit, count))
@@ -108,7 +113,8 @@ class DeepLearner:
         environments, own = self._environments(seen, budget, count), derive(seed, self.agent) % 2**32
         algorithm = make_algorithm(self.agent, self.policy, environments, settings, seed=own, policy_arguments={})
         environments.seed(derive(seed, "episodes") % 2**31)
-        fading: list[Any] = [Fading(settings.ent_coef, planned)] if hasattr(settings, "ent_coef") else []
+        follow(algorithm, of_steps_and(budget))
+        fading: list[Any] = [FadingByProgress(settings.ent_coef)] if hasattr(settings, "ent_coef") else []
         with suppress(BudgetSpentError):
             algorithm.learn(planned, callback=fading)
         algorithm.policy.set_training_mode(False)

@@ -33,8 +33,8 @@ LEGEND = (
     "Regret: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask "
     "that no episode reaches may be worth more, so that a searcher's regret may in principle be below 0. Certified "
     "regret: 0 = the best of all masks. LFR is a diagnosis of the masked model, which nobody "
-    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance, and the number of "
-    "runs behind it; an agent plays that episode beyond its budget. s and wall s: processor seconds and seconds by the "
+    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance, and the number "
+    "of runs behind it; an agent plays that episode beyond its budget. s and wall s: processor seconds and seconds by the "
     "clock, medians of a run."
 )
 
@@ -47,7 +47,7 @@ def by_experiment(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
-    """Returns the report: for each experiment a heading, the answer, a sentence a budget and a table; and how to read it.
+    """Returns the report: for each experiment a heading, the answer, a sentence a budget and a table; then a legend.
 
     Args:
         trials: Of any experiments.
