@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 HELP = "compare learned agents, scripts and searchers at equal budgets of evaluations"
 
 SEARCHERS = ("random", "greedy", "annealing", "evolution", "scripts")
-ONE_EACH = ("script-gradient", "script-layer-wise", "script-bayesian", "script-anp", "script-pure", "script-epsilon-greedy")
+ONE_EACH = (
+    "script-gradient",
+    "script-layer-wise",
+    "script-bayesian",
+    "script-anp",
+    "script-pure",
+    "script-epsilon-greedy",
+)
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
 TRAINED = ("trained-linear", "trained-ppo", "trained-maskable-ppo")
 

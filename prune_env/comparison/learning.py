@@ -94,7 +94,7 @@ class DeepLearner:
             **asdict(self),
             "algorithm": asdict(settings_of(self.agent, self.policy, {})),
             "steps": STEPS,
-            "schedules": "spent",
+            "schedules": "steps or evaluations",
         }
 
     def prepare(self, seed: int, before: Pretraining) -> None:

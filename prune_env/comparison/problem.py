@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from prune_env.agents.objective import certified_value
 from prune_env.agents.searchers.scripts import script_metrics
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
+from prune_env.tabular.certified import Certifier
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores
@@ -93,8 +93,12 @@ class Problem:
         return self.subject.config
 
     def certified(self, mask: HeadMask) -> float:
-        """Returns what a mask (layers, heads) is worth on `certify`, see `prune_env.agents.objective`."""
-        return certified_value(self.certify, mask, self.config)
+        """Returns what a mask (layers, heads) is worth on `certify`, see `prune_env.tabular.certified`."""
+        return self._certifier.value(mask)
+
+    @cached_property
+    def _certifier(self) -> Certifier:
+        return Certifier(self.certify, self.config)
 
     def lfr(self, mask: HeadMask) -> float | None:
         """Returns the label flip rate under a mask, a diagnosis; None if it is not known."""
@@ -127,7 +131,7 @@ def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation, data
     built = is_built(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
     task = _task(victim, data).sha256 if built else NOT_BUILT
     layers, heads = head_grid(opened.suspect.folder) or (0, 0)
-    config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
+    config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # one constraint
     return Subject(opened.name, task, opened.manifest.sha256, layers * heads, config)
 
 

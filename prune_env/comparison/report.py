@@ -34,8 +34,8 @@ LEGEND = (
     "that no episode reaches may be worth more, so that a searcher's regret may in principle be below 0. Certified "
     "regret: 0 = the best of all masks. LFR is a diagnosis of the masked model, which nobody "
     "but the judge sees. policy: mean regret of the return of the policy's own episode without chance, and the number "
-    "of runs behind it; an agent plays that episode beyond its budget. s and wall s: processor seconds and seconds by the "
-    "clock, medians of a run."
+    "of runs behind it; an agent plays that episode beyond its budget. s and wall s: processor seconds and seconds by "
+    "the clock, medians of a run."
 )
 
 

@@ -1,4 +1,4 @@
-"""Schedules that follow what is spent: a training within a budget of evaluations mostly ends before its planned steps."""
+"""Schedules that follow what is spent: within a budget of evaluations a training mostly ends before its planned steps."""
 
 from __future__ import annotations
 

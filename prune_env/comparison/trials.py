@@ -23,7 +23,8 @@ EXPERIMENTS = ("tabular", "family", "real")
 
 @dataclass(frozen=True)
 class Trial:
-    """What a contestant made of its evaluations. Values are those of `prune_env.agents.objective`.
+    """What a contestant made of its evaluations. Values are those of `prune_env.agents.objective` and, on `certify`,
+    of `prune_env.tabular.certified`.
 
     Attributes:
         experiment: One of `EXPERIMENTS`.

@@ -20,7 +20,7 @@ from prune_env.comparison.trials import Trial, read_trials
 from prune_env.errors import CheckpointError, ConfigError, IntegrityError, OutputError, UnknownNameError
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
-from prune_env.types import HeadMasks
+from prune_env.types import HeadMasks, mask_from_text
 from tests.tabular.twins import META, random_twin
 
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
@@ -202,6 +202,23 @@ def test_a_live_trial_knows_its_task() -> None:
     subject = subject_of("tiny-syntactic", live=True)
     twin = get_twin("tiny-syntactic")
     assert (subject.identity, subject.victim_sha256) == (twin.meta["task_sha256"], twin.meta["victim_sha256"])
+
+
+def test_the_judge_looks_at_the_full_mask_once(victim: str) -> None:
+    problem = problem_of(Cell("tabular", victim, "random", 5, 0), Settings(Path()))
+    asked: list[int] = []
+
+    class Watched:
+        layers, heads, sentences = 2, 3, problem.certify.sentences
+
+        def accuracy(self, masks: HeadMasks) -> NDArray[np.float64]:
+            asked.append(int(masks.sum()))
+            return problem.certify.accuracy(masks)
+
+    judge = replace(problem, certify=Watched())
+    mask = mask_from_text("101/110")
+    assert [judge.certified(mask) for _ in range(3)] == [problem.certified(mask)] * 3
+    assert asked == [6, 4, 4, 4]
 
 
 def test_a_task_that_was_not_built_has_no_trials(monkeypatch: pytest.MonkeyPatch) -> None:
