@@ -1,4 +1,4 @@
-"""Schedules that follow what is spent: within a budget of evaluations a training mostly ends before its planned steps."""
+"""Schedules that follow what is spent: within a budget of evaluations a training mostly ends before its steps do."""
 
 from __future__ import annotations
 

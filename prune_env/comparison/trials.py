@@ -23,8 +23,9 @@ EXPERIMENTS = ("tabular", "family", "real")
 
 @dataclass(frozen=True)
 class Trial:
-    """What a contestant made of its evaluations. Values are those of `prune_env.agents.objective` and, on `certify`,
-    of `prune_env.tabular.certified`.
+    """What a contestant made of its evaluations.
+
+    Values are those of `prune_env.agents.objective` and, on `certify`, of `prune_env.tabular.certified`.
 
     Attributes:
         experiment: One of `EXPERIMENTS`.

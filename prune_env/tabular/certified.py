@@ -13,11 +13,11 @@ from prune_env.types import HeadMask, HeadMasks, check_masks
 
 
 class Certifier:
-    """Values final masks,
+    """Values final masks by the formula below.
 
-        value = pruned fraction - violates * (1/n + shortfall_weight * (threshold - accuracy)),
+        value = pruned fraction - violates * (1/n + shortfall_weight * (threshold - accuracy))
 
-    and looks at the full mask once, if the threshold is relative to it.
+    It looks at the full mask once, if the threshold is relative to it.
 
     Attributes:
         evaluator: Accuracy on those sentences.

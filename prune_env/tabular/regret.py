@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.config import EnvConfig

@@ -161,7 +161,7 @@ def test_an_episode_meets_the_rivals_run_that_is_just_large_enough() -> None:
         for one in three("annealing", "searcher", *[value] * 3, experiment="family", budget=budget)
     ]  # fmt: skip
     (match,) = episodes.matches(agent + runs)
-    assert (match.theirs, match.cut_from) == (pytest.approx(0.7), None)
+    assert match.theirs == pytest.approx(0.7) and match.cut_from is None
     (sentence,) = episodes.sentences(agent + runs)
     assert "better than annealing (0.700)" in sentence
     assert episodes.matches(agent + [one for one in runs if one.budget == 3]) == []
