@@ -12,6 +12,8 @@ from prune_env.cli.main import main
 from prune_env.comparison import CONTESTANTS
 from tests.tabular.twins import random_twin
 
+FAMILY = ["--experiment", "family", "--victims", "tiny-syntactic", "--dry-run"]
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -72,6 +74,9 @@ def test_defaults_name_contestants_that_there_are() -> None:
         (["--experiment", "tabular", "--contestants", "anealing"], "annealing"),
         (["--experiment", "tabular", "--budgets", "ten"], "ten"),
         (["--experiment", "tabular", "--jobs", "0"], "at least one process"),
+        ([*FAMILY, "--train-on", "family-tain"], "family-train"),
+        ([*FAMILY, "--train-on", "embedded"], "tiny-syntactic in both"),
+        ([*FAMILY, "--train-on", "tiny-style", "--on-violation", "ignore"], "on_violation"),
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(words: list[str], complaint: str, tmp_path: Path, capsys: Capture) -> None:
