@@ -1,6 +1,7 @@
 """The comparison: learned agents, scripts and searchers on the same victims at the same number of evaluations.
 
-Contestants are found by name. Each is a `Contestant` (`prune_env.comparison.contestant`); to add one, write its line.
+Contestants are found by name. Each is a `Contestant` (`prune_env.comparison.contestant`); to add one, write its
+line here, and in `prune_env.comparison.tuning` what it was tuned on.
 """
 
 from __future__ import annotations

@@ -81,6 +81,14 @@ def test_every_contestant_keeps_its_budget(name: str, victim: str, settings: Set
     assert read_trials(settings.out / TRIALS) == [trial]
 
 
+@pytest.mark.parametrize("name", ["random", "greedy", "evolution", "scripts"])
+def test_a_cut_run_is_a_run_of_that_budget_where_nothing_depends_on_it(
+    name: str, victim: str, settings: Settings
+) -> None:
+    short, long = (run_cell(Cell("tabular", victim, name, budget, 0), settings) for budget in (6, 14))
+    assert short.improvements == [row for row in long.improvements if row[0] <= 6]
+
+
 def test_an_episode_may_use_one_evaluation_a_head_and_one_more(victim: str, settings: Settings) -> None:
     trial = run_cell(Cell("family", victim, "random", None, seed=0), settings)
     assert (trial.budget, trial.evaluations, trial.per_episode) == (7, 7, True)
