@@ -14,7 +14,7 @@ from prune_env.layout import Layout
 from prune_env.measurement import Measurement
 from prune_env.rewards import Outcome, Reward, SparsityReward
 from prune_env.thresholds import Threshold
-from prune_env.types import HeadMask, HeadMasks
+from prune_env.types import HeadMasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,22 +87,3 @@ class Objective:
             return np.asarray(sum(self.reward.terms(Outcome(size, *columns)).values()), dtype=np.float64)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return np.array([float(sum(self.reward.terms(Outcome(size, *row)).values())) for row in rows])
-
-
-def certified_value(evaluator: Evaluator, mask: HeadMask, config: EnvConfig, shortfall_weight: float = 1.0) -> float:
-    """Returns what a final mask is worth on sentences that no search has seen.
-
-    Pruned fraction, less 1/n + shortfall_weight * (threshold - accuracy) where it misses the threshold there.
-
-    Args:
-        evaluator: Accuracy on those sentences.
-        mask: bool (layers, heads).
-        config: The constraint; an accuracy drop is from the full mask's accuracy on the same sentences.
-        shortfall_weight: Price of the accuracy that is missing.
-    """
-    objective = Objective.of(evaluator, config)
-    accuracy = float(evaluator.accuracy(mask[None])[0])
-    pruned = 1 - float(mask.mean())
-    if round(accuracy * evaluator.sentences) >= objective.threshold.required:
-        return pruned
-    return pruned - (1 / mask.size + shortfall_weight * (objective.threshold.accuracy - accuracy))

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.agents.budget import Budget
-from prune_env.agents.objective import certified_value
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
 from prune_env.errors import BudgetSpentError, UnknownNameError
 from prune_env.rewards import Reward
+from prune_env.tabular.certified import Certifier
 from prune_env.types import HeadMask, HeadScores
 
 PATIENCE = 2000
@@ -126,5 +126,5 @@ def search(
     budget = Budget(evaluator, config, evaluations, reward=reward)
     spend(found, budget, importance, rng)
     best = budget.best
-    certified = None if certify is None else certified_value(certify, best.mask, config)
+    certified = None if certify is None else Certifier(certify, config).value(best.mask)
     return SearchResult(best.mask, best.value, certified, budget.used, budget.curve)

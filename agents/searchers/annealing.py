@@ -1,4 +1,7 @@
-"""Simulated annealing (Kirkpatrick, Gelatt and Vecchi, 1983) over masks: one head flipped or two exchanged a step.
+"""Simulated annealing (Kirkpatrick, Gelatt and Vecchi, 1983) over masks: one head flipped or two exchanged a move.
+
+A step is one move, or, where the budget has fewer evaluations than the model has heads, as many as there are heads for
+each evaluation: one move a step would end within reach of the full mask, however good what lies beyond is.
 
 A step to a mask that is worth d less is taken with probability exp(-d / temperature). The temperature falls
 geometrically with the evaluations spent, from a loss of `hottest` heads to one of `coldest`.
@@ -43,9 +46,10 @@ class SimulatedAnnealing:
         """Walks until the budget is spent."""
         mask = full_mask(budget.layers, budget.heads)
         value, idle = float(budget.guide(mask[None])[0]), 0
+        moves = max(1, mask.size // budget.limit)
         while True:
             jump = idle > self.stuck * mask.size
-            trial = _away(budget.best.mask, rng) if jump else flipped(mask, rng)
+            trial = _away(budget.best.mask, rng) if jump else moved(mask, moves, rng)
             idle = idle + 1 if budget.knows(trial) and not jump else 0
             other = float(budget.guide(trial[None])[0])
             worse = (value - other) / self._temperature(budget)
@@ -58,6 +62,11 @@ class SimulatedAnnealing:
 
 
 def _away(mask: HeadMask, rng: np.random.Generator) -> HeadMask:
-    for _ in range(int(rng.integers(2, 7))):
+    return moved(mask, int(rng.integers(2, 7)), rng)
+
+
+def moved(mask: HeadMask, moves: int, rng: np.random.Generator) -> HeadMask:
+    """Returns a mask after so many random moves."""
+    for _ in range(moves):
         mask = flipped(mask, rng)
     return mask

@@ -1,4 +1,4 @@
-"""Best of the scripts: the paper's scripted policies play their episodes, and the best mask of all is taken.
+"""Best of the scripts: scripted policies of strategies and baselines play their episodes, and the best mask is taken.
 
 Each plays in its own environment on the shared budget, so that a mask two of them ask for is paid for once. Those that
 draw play on with new seeds; one that asks for nothing new several times in a row, as a deterministic one does from its
@@ -25,7 +25,7 @@ class BestOfScripts:
     """Plays each script in turn.
 
     Attributes:
-        names: Registered methods; empty for every strategy of the paper whose metrics are there.
+        names: Registered methods; empty for every strategy and baseline whose metrics are there.
         idle: Episodes in a row without a new mask, after which a script plays no more.
     """
 
@@ -51,14 +51,28 @@ class BestOfScripts:
 
 
 def scripts(importance: Importance) -> list[Method]:
-    """Returns the paper's strategies that read clean accuracies and these metrics alone, in the registry's order."""
-    found = map(get_method, METHODS)
-    return [method for method in found if _is_script(method) and set(method.metrics) <= set(importance)]
+    """Returns strategies and baselines that read clean accuracies and these metrics alone, in the registry's order."""
+    return [method for method in every_script() if set(method.metrics) <= set(importance)]
+
+
+def every_script() -> list[Method]:
+    """Returns every strategy and baseline with a policy that reads clean data alone, in the registry's order."""
+    return [method for method in map(get_method, METHODS) if _is_script(method)]
+
+
+def script_metrics() -> tuple[str, ...]:
+    """Returns what scripts observe: each of their importance metrics once."""
+    return tuple(dict.fromkeys(name for method in every_script() for name in method.metrics))
 
 
 def _is_script(method: Method) -> bool:
     plain = method.matches is None and method.recover_on is None and not method.unconstrained
-    return plain and method.kind == "strategy" and method.regime == "clean_only" and method.policy is not None
+    return (
+        plain
+        and method.kind in {"strategy", "baseline"}
+        and method.regime == "clean_only"
+        and method.policy is not None
+    )
 
 
 def play(method: Method, budget: Budget, importance: Importance, seed: int) -> Episode:
@@ -72,10 +86,15 @@ def play(method: Method, budget: Budget, importance: Importance, seed: int) -> E
 
     Raises:
         BudgetSpentError: Before the episode's end.
-        ConfigError: A method without a policy.
+        ConfigError: A method without a policy, or importance without its metrics.
     """
     if method.policy is None:
         raise ConfigError(f"method {method.name!r} plays no episode of its own; choose gradient or epsilon-greedy")
+    if not set(method.metrics) <= set(importance):
+        raise ConfigError(
+            f"expected the importance {', '.join(method.metrics)} for {method.name!r}, got {', '.join(importance)}; "
+            "score heads by it, or choose another method"
+        )
     constraint = {
         "threshold": budget.config.threshold,
         "max_accuracy_drop": budget.config.max_accuracy_drop,

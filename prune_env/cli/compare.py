@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 HELP = "compare learned agents, scripts and searchers at equal budgets of evaluations"
 
 SEARCHERS = ("random", "greedy", "annealing", "evolution", "scripts")
-ONE_EACH = ("script-gradient", "script-layer-wise", "script-epsilon-greedy")
+ONE_EACH = (
+    "script-gradient",
+    "script-layer-wise",
+    "script-bayesian",
+    "script-anp",
+    "script-pure",
+    "script-epsilon-greedy",
+)
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
 TRAINED = ("trained-linear", "trained-ppo", "trained-maskable-ppo")
 
@@ -64,7 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--train-steps", default="200000", metavar="N", help="environment steps of that training (default: %(default)s)"
     )
-    add("--on-violation", default="terminate", help="rule of the agents' environment (default: %(default)s)")
+    add(
+        "--on-violation",
+        default="terminate",
+        help="rule of the agents' environment, in training and judgement alike (default: %(default)s)",
+    )
     add("--data", metavar="DIR", help="data folder of victims on real data (default: PRUNE_ENV_DATA)")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--dry-run", action="store_true", help="say what is missing, and run nothing")

@@ -1,6 +1,7 @@
 """The comparison: learned agents, scripts and searchers on the same victims at the same number of evaluations.
 
-Contestants are found by name. Each is a `Contestant` (`prune_env.comparison.contestant`); to add one, write its line.
+Contestants are found by name. Each is a `Contestant` (`prune_env.comparison.contestant`); to add one, write its
+line here, and in `prune_env.comparison.tuning` what it was tuned on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ CONTESTANTS: dict[str, str] = {
     "scripts": "prune_env.comparison.searching:SCRIPTS",
     "script-gradient": "prune_env.comparison.searching:SCRIPT_GRADIENT",
     "script-layer-wise": "prune_env.comparison.searching:SCRIPT_LAYER_WISE",
+    "script-bayesian": "prune_env.comparison.searching:SCRIPT_BAYESIAN",
+    "script-anp": "prune_env.comparison.searching:SCRIPT_ANP",
+    "script-pure": "prune_env.comparison.searching:SCRIPT_PURE",
     "script-epsilon-greedy": "prune_env.comparison.searching:SCRIPT_EPSILON_GREEDY",
     "linear": "prune_env.comparison.learning:LINEAR",
     "linear-slots": "prune_env.comparison.learning:LINEAR_SLOTS",

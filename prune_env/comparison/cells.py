@@ -50,7 +50,7 @@ class Settings:
     @property
     def before(self) -> Pretraining:
         """How agents are trained before."""
-        return Pretraining(self.train_on, self.train_steps, self.out / MODELS)
+        return Pretraining(self.train_on, self.train_steps, self.out / MODELS, self.mode)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def decided_by(contestant: Contestant, subject: Subject, settings: Settings) -> 
     """Returns everything that decides a trial, as JSON values."""
     found: dict[str, Any] = {"contestant": contestant.settings, "environment": asdict(subject.config)}
     if contestant.kind == "trained":
-        found["before"] = {"victims": settings.train_on, "steps": settings.train_steps}
+        found["before"] = settings.before.identity
     return _as_json(found)
 
 
@@ -109,7 +109,7 @@ def _as_json(content: dict[str, Any]) -> dict[str, Any]:
 def key_of(cell: Cell, settings: Settings) -> str:
     """Returns the key of the trial that a cell gives; evaluates nothing."""
     subject, contestant = (
-        subject_of(cell.victim, cell.experiment == LIVE, settings.mode),
+        subject_of(cell.victim, cell.experiment == LIVE, settings.mode, settings.data),
         get_contestant(cell.contestant),
     )
     decided = decided_by(contestant, subject, settings)
@@ -121,7 +121,7 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
     problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
     budget = Budget(problem.search, problem.config, budget_of(cell, problem.subject))
     started = time.process_time(), time.perf_counter()
-    left = contestant.play(problem, budget, cell.seed, settings.before)
+    left = contestant.play(problem.seen, budget, cell.seed, settings.before)
     seconds, wall = time.process_time() - started[0], time.perf_counter() - started[1]
     yardstick, found = problem.yardstick, budget.best
     trial = Trial(
@@ -164,7 +164,7 @@ def _judged(left: Left, problem: Problem, seed: int) -> dict[str, Any] | None:
         return _of_episode(left.episode, problem)
     if left.policy is None:
         return None
-    env = BertHeadPruneEnv(problem.search, problem.importance, problem.config)
+    env = BertHeadPruneEnv(problem.search, problem.seen.importance, problem.config)
     return _of_episode(rollout(env, left.policy, derive(seed, "episode"), deterministic=True), problem)
 
 

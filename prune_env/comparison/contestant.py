@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any, Protocol
 
 from prune_env.agents.budget import Budget
 from prune_env.comparison import CONTESTANTS
-from prune_env.comparison.problem import Problem
-from prune_env.errors import UnknownNameError
+from prune_env.comparison.problem import Seen
+from prune_env.config import EnvConfig
+from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.rollout import Episode, Policy
+from prune_env.tabular.registry import SPLITS, get_twin, list_twins
 
 KINDS = ("searcher", "random", "script", "learner", "trained")
 """A search of masks; without any knowledge; a scripted policy; an agent that trains on the victim it is judged on; one
@@ -25,14 +29,57 @@ class Pretraining:
     """How agents are trained before the comparison, on other victims; it costs none of a budget's evaluations.
 
     Attributes:
-        victims: A set of tabular twins.
+        victims: A set of tabular twins, or one twin.
         steps: Environment steps.
         folder: Of the trained agents.
+        mode: The environment's `on_violation`, in training as in judgement.
     """
 
     victims: str
     steps: int
     folder: Path
+    mode: str = EnvConfig.on_violation
+
+    @property
+    def origins(self) -> dict[str, tuple[str, str]]:
+        """The twins that are trained on: name -> SHA-256 of the task, and of what the victim published.
+
+        Raises:
+            ConfigError: A set without twins.
+            PruneEnvError: As `get_twin` says.
+        """
+        names = list_twins(self.victims) if self.victims in SPLITS else [self.victims]
+        if not names:
+            raise ConfigError(
+                f"expected twins to train on in the set {self.victims!r}, got none; see `prune-env tabular list`, "
+                "or name another set with --train-on"
+            )
+        twins = [get_twin(name) for name in names]
+        return {twin.name: (str(twin.meta["task_sha256"]), str(twin.meta["victim_sha256"])) for twin in twins}
+
+    @property
+    def digest(self) -> str:
+        """What is trained on, whatever the set is called: the SHA-256 of its tasks together.
+
+        Raises:
+            PruneEnvError: As `origins` says.
+        """
+        return hashlib.sha256(json.dumps(sorted(task for task, _ in self.origins.values())).encode()).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides how agents are trained, as JSON values.
+
+        Raises:
+            PruneEnvError: As `origins` says.
+        """
+        return {
+            "victims": Path(self.victims).stem,
+            "count": len(self.origins),
+            "digest": self.digest,
+            "steps": self.steps,
+            "on_violation": self.mode,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +111,11 @@ class Contestant(Protocol):
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Trains what has to be trained before, if it is not there yet."""
 
-    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+    def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Spends a budget; returns early or lets `BudgetSpentError` out of nothing.
 
         Args:
-            problem: Its importance and config may be read, and no evaluator of it but the budget.
+            seen: Importance and rules.
             budget: What masks are asked of.
             seed: Of all chance.
             before: Where agents that were trained before are.

@@ -1,21 +1,25 @@
 """One episode without chance, against everyone else after as many evaluations as it asked for.
 
 This is what an agent that was trained on other victims is for: it looks at a few masks, and answers. Each of its
-episodes is held against a rival's run on the same victim with the same seed, cut after the same number of evaluations.
+episodes is held against a rival's run on the same victim with the same seed, the one with the smallest budget that is
+no smaller than the episode's evaluations, cut after as many; an episode for which there is none is left out. A cut run
+is what a run of that budget would have been where nothing in it depends on the budget, as with random search, greedy
+ascent, evolution and scripts; annealing is hotter there than it would be, and a learner less far. It is called cut.
+
+A seed's agent is one agent on all victims: numbers are averaged over victims first, and seeds are then drawn anew.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prune_env.comparison.rows import place
-from prune_env.comparison.statistics import DRAWS, FEWEST, LEVEL, Estimate
+from prune_env.comparison.statistics import FEWEST, Estimate, mean_of_seeds
 from prune_env.comparison.trials import Trial
 
 
@@ -30,7 +34,8 @@ class Match:
         ours: Mean certified regret of the masks at the episodes' ends.
         theirs: Mean certified regret of the rival's best masks after as many evaluations.
         difference: Theirs minus ours, with its interval: above 0 the agent is better.
-        runs: Seeds of the victim that has fewest.
+        seeds: Agents behind it, one a seed.
+        cut_from: The largest budget of a rival's run that was cut; None if all were of the episodes' evaluations.
     """
 
     agent: str
@@ -39,12 +44,13 @@ class Match:
     ours: float
     theirs: float
     difference: Estimate
-    runs: int
+    seeds: int
+    cut_from: int | None
 
     @property
     def outcome(self) -> int:
-        """1 if the agent is better, -1 if it is worse, 0 if the interval or the runs do not tell."""
-        if self.runs < FEWEST:
+        """1 if the agent is better, -1 if it is worse, 0 if the interval or the seeds do not tell."""
+        if self.seeds < FEWEST:
             return 0
         return int(self.difference.low > 0) - int(self.difference.high < 0)
 
@@ -80,9 +86,9 @@ def episodes_of(trials: Sequence[Trial], seed: int = 0) -> list[Episodes]:
             Episodes(
                 name,
                 float(np.mean([policy["evaluations"] for policy in policies])),
-                _mean([(trial.victim, policy["regret"]) for trial, policy in zip(own, policies, strict=True)], seed),
+                _mean([(trial.seed, policy["regret"]) for trial, policy in zip(own, policies, strict=True)], seed),
                 _mean(
-                    [(trial.victim, policy["certified_regret"]) for trial, policy in zip(own, policies, strict=True)],
+                    [(trial.seed, policy["certified_regret"]) for trial, policy in zip(own, policies, strict=True)],
                     seed,
                 ),
             )
@@ -97,14 +103,14 @@ def matches(trials: Sequence[Trial], seed: int = 0) -> list[Match]:
         trials: Of one experiment.
         seed: Of the resamples.
     """
-    rivals: dict[str, dict[tuple[str, int], Trial]] = defaultdict(dict)
+    rivals: dict[str, dict[tuple[str, int], list[Trial]]] = defaultdict(lambda: defaultdict(list))
     for trial in sorted(trials, key=lambda one: one.budget):
         if trial.kind != "trained":
-            rivals[trial.contestant][trial.victim, trial.seed] = trial
+            rivals[trial.contestant][trial.victim, trial.seed].append(trial)
     found = []
     for name, own in _trained(trials).items():
         for rival in sorted(rivals, key=place):
-            pairs = [(one, rivals[rival].get((one.victim, one.seed))) for one in own]
+            pairs = [(one, _large_enough(rivals[rival].get((one.victim, one.seed), []), one)) for one in own]
             both = [(one, other) for one, other in pairs if other is not None]
             if both:
                 found.append(_match(name, rival, both, seed))
@@ -125,16 +131,17 @@ def _sentence(one: Episodes, met: Sequence[Match]) -> str:
         "not told apart from": [match for match in met if match.outcome == 0],
         "worse than": [match for match in met if match.outcome < 0],
     }
-    parts = [
-        f"{words} {', '.join(f'{match.rival} ({match.theirs:.3f})' for match in group)}"
-        for words, group in groups.items()
-        if group
-    ]
+    parts = [f"{words} {', '.join(map(_named, group))}" for words, group in groups.items() if group]
     start = (
         f"{one.agent}, one episode without chance, {one.evaluations:.1f} evaluations on average: mean normalised "
         f"regret {_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
     )
     return f"{start}; after as many evaluations {'; '.join(parts)}." if parts else f"{start}."
+
+
+def _named(match: Match) -> str:
+    cut = "" if match.cut_from is None else f", cut from a run of {match.cut_from}"
+    return f"{match.rival} ({match.theirs:.3f}{cut})"
 
 
 def _words(found: Estimate) -> str:
@@ -154,11 +161,25 @@ def _match(agent: str, rival: str, pairs: Sequence[tuple[Trial, Trial]], seed: i
     policies = [one.policy or {} for one, _ in pairs]
     ours = [policy["certified_regret"] for policy in policies]
     theirs = [_regret_after(other, policy) for (_, other), policy in zip(pairs, policies, strict=True)]
-    victims = [one.victim for one, _ in pairs]
-    better = [(victim, their - our) for victim, our, their in zip(victims, ours, theirs, strict=True)]
-    evaluations = float(np.mean([policy["evaluations"] for policy in policies]))
-    runs = min(Counter(victims).values())
-    return Match(agent, rival, evaluations, float(np.mean(ours)), float(np.mean(theirs)), _mean(better, seed), runs)
+    seeds = [one.seed for one, _ in pairs]
+    asked = [int(policy["evaluations"]) for policy in policies]
+    cut = [other.budget for (_, other), evaluations in zip(pairs, asked, strict=True) if other.budget > evaluations]
+    return Match(
+        agent=agent,
+        rival=rival,
+        evaluations=float(np.mean(asked)),
+        ours=float(np.mean(ours)),
+        theirs=float(np.mean(theirs)),
+        difference=_mean([(one, their - our) for one, our, their in zip(seeds, ours, theirs, strict=True)], seed),
+        seeds=len(set(seeds)),
+        cut_from=max(cut, default=None),
+    )
+
+
+def _large_enough(runs: Sequence[Trial], agent: Trial) -> Trial | None:
+    """Returns the first of a rival's runs, small budgets first, that was allowed what an agent's episode asked for."""
+    needed = (agent.policy or {})["evaluations"]
+    return next((run for run in runs if run.budget >= needed), None)
 
 
 def _regret_after(trial: Trial, policy: dict[str, Any]) -> float:
@@ -167,15 +188,9 @@ def _regret_after(trial: Trial, policy: dict[str, Any]) -> float:
     return float((best - value) / (best - random))
 
 
-def _mean(values: Sequence[tuple[str, float]], seed: int) -> Estimate:
-    """Returns the mean of (victim, number) with an interval from resamples within each victim."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for victim, value in values:
-        groups[victim].append(value)
-    rng, total = np.random.default_rng(seed), np.zeros(DRAWS)
-    for victim in sorted(groups):
-        runs: NDArray[np.float64] = np.array(groups[victim])
-        total += runs[rng.integers(len(runs), size=(DRAWS, len(runs)))].sum(axis=1)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(total / len(values), [tail, 1 - tail])
-    return Estimate(float(np.mean([value for _, value in values])), float(low), float(high))
+def _mean(values: Sequence[tuple[int, float]], seed: int) -> Estimate:
+    """Returns the mean of (seed, number of one victim): over victims first, then over seeds with an interval."""
+    groups: dict[int, list[float]] = defaultdict(list)
+    for one, value in values:
+        groups[one].append(value)
+    return mean_of_seeds([float(np.mean(groups[one])) for one in sorted(groups)], np.random.default_rng(seed))

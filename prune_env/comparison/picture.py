@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from prune_env.baselines.figures.style import GRID, INK, styled
 from prune_env.cache import write_text
 from prune_env.comparison.report import TITLES
-from prune_env.comparison.rows import place
+from prune_env.comparison.rows import place, shares_agents
 from prune_env.comparison.statistics import band
 from prune_env.comparison.trials import Trial
 
@@ -69,13 +69,14 @@ def curves_of(trials: Sequence[Trial], seed: int = 0) -> list[Curve]:
         largest: dict[str, int] = {}
         for trial in own:
             largest[trial.victim] = max(largest.get(trial.victim, 0), trial.budget)
-        last = [trial for trial in own if trial.budget == largest[trial.victim]]
+        last = sorted((one for one in own if one.budget == largest[one.victim]), key=lambda one: one.seed)
         grid = _grid(max(largest.values()))
         strata = [
             np.stack([trial.certified_after(grid) for trial in last if trial.victim == victim])
             for victim in sorted(largest)
         ]
-        found.append(Curve(name, own[0].kind, grid, band(strata, np.random.default_rng(seed), _DRAWS)))
+        found_band = band(strata, np.random.default_rng(seed), _DRAWS, shared=shares_agents(last))
+        found.append(Curve(name, own[0].kind, grid, found_band))
     return found
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
-from prune_env.agents.objective import certified_value
+from prune_env.agents.searchers.scripts import script_metrics
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
+from prune_env.tabular.certified import Certifier
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores
 
+if TYPE_CHECKING:
+    from prune_env.victims.task import Task
+
 METRICS = ("gradient", "attention_variance")
-"""Importance metrics that every contestant may read; the first protects heads."""
+"""Importance metrics that agents and searchers may read; the first protects heads. Scripts read their own."""
 
 TASK_SEED = 11
 """Of the defender's task on a live victim."""
+
+NOT_BUILT = "task not built"
 
 
 @dataclass(frozen=True)
@@ -26,25 +33,48 @@ class Subject:
 
     Attributes:
         name: The victim's name.
-        identity: SHA-256 of the twin's task, or of what the victim published.
+        identity: SHA-256 of the defender's task: scoring model and sentences. Of a live victim whose task was not built
+            yet, of which nothing can have been evaluated, a name for that.
+        victim_sha256: Of what the victim published.
         size: Heads in all.
         config: The constraint and the rules of the environment.
     """
 
     name: str
     identity: str
+    victim_sha256: str
     size: int
     config: EnvConfig
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """What a contestant sees of a victim beside its budget, and all it sees.
+
+    Attributes:
+        importance: What heads are worth by each of `METRICS`: for agents and searchers.
+        scores: The same by every metric that some script ranks by: for scripts.
+        config: The constraint and the rules of the environment.
+    """
+
+    importance: Mapping[str, HeadScores]
+    scores: Mapping[str, HeadScores]
+    config: EnvConfig
+
+    @classmethod
+    def of(cls, scores: Mapping[str, HeadScores], config: EnvConfig) -> Seen:
+        """Picks what agents see out of what is known."""
+        return cls({name: scores[name] for name in METRICS}, dict(scores), config)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """One victim, ready to be searched and judged.
+    """One victim, ready to be searched and judged: the judge's view, of which contestants get `seen` alone.
 
     Attributes:
         subject: The victim.
-        search: Accuracy on the split that is searched on: all that contestants see, through a budget.
-        importance: What heads are worth by each metric: what they see besides.
+        search: Accuracy on the split that is searched on; contestants ask it through a budget.
+        seen: What they see besides.
         certify: Accuracy on the split that nothing is chosen by.
         oracle_lfr: A diagnosis: its accuracy is the label flip rate of the masked model; None without triggered data.
         yardstick: What regret is measured by; None where not every mask is known.
@@ -52,7 +82,7 @@ class Problem:
 
     subject: Subject
     search: Evaluator
-    importance: Mapping[str, HeadScores]
+    seen: Seen
     certify: Evaluator
     oracle_lfr: Evaluator | None = None
     yardstick: Yardstick | None = None
@@ -63,21 +93,26 @@ class Problem:
         return self.subject.config
 
     def certified(self, mask: HeadMask) -> float:
-        """Returns what a mask (layers, heads) is worth on `certify`, see `prune_env.agents.objective`."""
-        return certified_value(self.certify, mask, self.config)
+        """Returns what a mask (layers, heads) is worth on `certify`, see `prune_env.tabular.certified`."""
+        return self._certifier.value(mask)
+
+    @cached_property
+    def _certifier(self) -> Certifier:
+        return Certifier(self.certify, self.config)
 
     def lfr(self, mask: HeadMask) -> float | None:
         """Returns the label flip rate under a mask, a diagnosis; None if it is not known."""
         return None if self.oracle_lfr is None else float(self.oracle_lfr.accuracy(mask[None])[0])
 
 
-def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation) -> Subject:
+def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation, data: str | None = None) -> Subject:
     """Returns what is known of a victim, without a model being loaded.
 
     Args:
         victim: A twin's name or file; a victim's folder or embedded name, if it is live.
         live: Whether its masks are evaluated as they are asked for.
         mode: The environment's `on_violation`.
+        data: Data folder of live victims on real data.
 
     Raises:
         PruneEnvError: As `get_twin` and `open_victim` say.
@@ -85,14 +120,19 @@ def subject_of(victim: str, live: bool, mode: str = EnvConfig.on_violation) -> S
     if not live:
         twin = get_twin(victim)
         config = EnvConfig(**twin.constraint, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
-        return Subject(twin.name, str(twin.meta["task_sha256"]), twin.layers * twin.heads, config)
+        task, published = (str(twin.meta[name]) for name in ("task_sha256", "victim_sha256"))
+        return Subject(twin.name, task, published, twin.layers * twin.heads, config)
     from prune_env.victims.checkpoint_folder import head_grid
+    from prune_env.victims.protocols import get_protocol
     from prune_env.victims.store import open_victim
+    from prune_env.victims.task import is_built
 
     opened = open_victim(victim)
+    built = is_built(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
+    task = _task(victim, data).sha256 if built else NOT_BUILT
     layers, heads = head_grid(opened.suspect.folder) or (0, 0)
-    config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # a constraint has one name
-    return Subject(opened.name, opened.manifest.sha256, layers * heads, config)
+    config = EnvConfig(**opened.manifest.recommended, on_violation=mode)  # type: ignore[arg-type]  # one constraint
+    return Subject(opened.name, task, opened.manifest.sha256, layers * heads, config)
 
 
 @lru_cache(maxsize=64)
@@ -110,7 +150,7 @@ def tabular_problem(victim: str, mode: str = EnvConfig.on_violation) -> Problem:
     return Problem(
         subject,
         search=twin.search,
-        importance={name: twin.importance[name] for name in METRICS},
+        seen=Seen.of(twin.importance, subject.config),
         certify=twin.certify,
         oracle_lfr=twin.oracle_lfr,
         yardstick=Yardstick(twin, subject.config),
@@ -131,17 +171,25 @@ def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_
     """
     from prune_env.oracle import oracle_evaluator
     from prune_env.scoring import scoring_of
+    from prune_env.victims.store import open_victim
+
+    scoring = scoring_of(_task(victim, data))
+    subject = subject_of(victim, live=True, mode=mode, data=data)
+    return Problem(
+        subject,
+        search=scoring.evaluator("search"),
+        seen=Seen.of(scoring.importance((*METRICS, *script_metrics())), subject.config),
+        certify=scoring.evaluator("certify"),
+        oracle_lfr=oracle_evaluator(scoring, open_victim(victim)),
+    )
+
+
+@lru_cache(maxsize=16)
+def _task(victim: str, data: str | None) -> Task:
+    """Returns the defender's task on a live victim, built if it is not there yet; a process opens each once."""
     from prune_env.victims.protocols import get_protocol
     from prune_env.victims.store import open_victim
     from prune_env.victims.task import build_task
 
     opened = open_victim(victim)
-    task = build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
-    scoring = scoring_of(task)
-    return Problem(
-        subject_of(victim, live=True, mode=mode),
-        search=scoring.evaluator("search"),
-        importance=scoring.importance(METRICS),
-        certify=scoring.evaluator("certify"),
-        oracle_lfr=oracle_evaluator(scoring, opened),
-    )
+    return build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)

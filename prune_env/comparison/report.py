@@ -13,28 +13,29 @@ from prune_env.comparison import episodes, transfer
 from prune_env.comparison.rows import Row, amount, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
 from prune_env.comparison.trials import EXPERIMENTS, Trial
+from prune_env.comparison.tuning import tuning_table
 from prune_env.comparison.verdict import headline, sentences
 from prune_env.errors import OutputError
 from prune_env.markers import write_between
 
 START, END = "<!-- compare:start -->", "<!-- compare:end -->"
 
-TITLES = {
-    "tabular": "Trained and judged on the same tabular twins",
-    "family": "Trained on the family's train victims, judged on its test victims without training there",
-    "real": "Trained on tiny victims, judged on a real encoder",
-}
-"""Of each experiment, in the order of a report."""
+TITLES = {"tabular": "Tabular twins", "family": "Family of tiny victims", "real": "Live victims"}
+"""Of each experiment, in the order of a report; what agents were trained on is read off the trials."""
 
 LEGEND = (
     "Certified value: pruned fraction of the mask that was best on the search split, less 1/n and the missing accuracy "
     "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % bootstrap "
-    "intervals over seeds, given these victims; with fewer than three seeds nobody wins. "
+    "intervals over seeds, given these victims; of agents trained before, a seed is one agent on all victims. "
+    "The best contestant of a kind is chosen on the even seeds and tested on the odd ones; the table shows all seeds. "
     "An evaluation is a distinct mask asked for, training included where an agent trains on the "
-    "victim. Regret: 0 = the best of all masks, 1 = random play. LFR is a diagnosis of the masked model, which nobody "
-    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance. s: processor "
-    "seconds. Settings are each contestant's defaults, tuned on none of these victims. The best contestant of a kind "
-    "is the one that these same runs show to be best."
+    "victim; used: how many were asked for, on average, at the largest budget, as every column after it. "
+    "Regret: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask "
+    "that no episode reaches may be worth more, so that a searcher's regret may in principle be below 0. Certified "
+    "regret: 0 = the best of all masks. LFR is a diagnosis of the masked model, which nobody "
+    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance, and the number "
+    "of runs behind it; an agent plays that episode beyond its budget. s and wall s: processor seconds and seconds by "
+    "the clock, medians of a run."
 )
 
 
@@ -46,19 +47,30 @@ def by_experiment(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
-    """Returns the report: for each experiment a heading, the answer, a sentence a budget, and a table.
+    """Returns the report: for each experiment a heading, the answer, a sentence a budget and a table; then a legend.
 
     Args:
         trials: Of any experiments.
         seed: Of the resamples.
     """
-    parts: list[str] = []
+    trials, parts = list(trials), list[str]()
     for name, group in by_experiment(trials).items():
         victims, seeds = sorted({one.victim for one in group}), {one.seed for one in group}
         about = f"{_count(victims, 'victim')}, {_count(seeds, 'seed')}"
         said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
-        parts += [f"**{TITLES[name]}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
-    return "\n\n".join(filter(None, [*parts, LEGEND]))
+        parts += [f"**{title(name, group)}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
+    names = {trial.contestant for trial in trials}
+    return "\n\n".join(filter(None, [*parts, LEGEND, tuning_table(names)]))
+
+
+def title(experiment: str, trials: Sequence[Trial]) -> str:
+    """Returns an experiment's title: what it was judged on, and what agents were trained on, as the trials say it."""
+    befores = [trial.settings["before"] for trial in trials if trial.kind == "trained"]
+    trained = {f"{_count(range(one['count']), 'victim')} of {one['victims']}" for one in befores}
+    parts = [f"some agents trained on {' and on '.join(sorted(trained))} before, and not there"] if trained else []
+    if any(trial.kind == "learner" for trial in trials):
+        parts.append(f"{'others' if parts else 'agents'} trained on each victim that they are judged on")
+    return ": ".join(filter(None, [TITLES[experiment], ", ".join(parts)]))
 
 
 def _said(experiment: str, trials: Sequence[Trial], seed: int) -> list[str]:
@@ -72,7 +84,7 @@ def table(rows: Sequence[Row]) -> str:
     found = {(row.contestant, row.budget): row for row in rows}
     names = sorted({row.contestant for row in rows}, key=place)
     head = ["contestant", "kind", *map(amount, budgets)]
-    head += ["regret", "certified regret", "policy", "LFR", "s"]
+    head += ["used", "regret", "certified regret", "policy (runs)", "LFR", "s", "wall s"]
     lines = [head, ["---", "---", *(["---:"] * (len(head) - 2))]]
     for name in names:
         own = [found.get((name, budget)) for budget in budgets]
@@ -80,9 +92,11 @@ def table(rows: Sequence[Row]) -> str:
         values = ["" if row is None else interval(row.certified) for row in own]
         rest = [last.regret, last.certified_regret]
         lines.append(
-            [name, last.kind, *values, *("" if one is None else f"{one.value:.3f}" for one in rest),
-             "" if last.policy_regret is None else f"{last.policy_regret:.3f}",
-             "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}", f"{last.seconds:.2g}"]
+            [name, last.kind, *values, f"{last.evaluations:.1f}",
+             *("" if one is None else f"{one.value:.3f}" for one in rest),
+             "" if last.policy_regret is None else f"{last.policy_regret:.3f} ({last.policy_runs})",
+             "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}",
+             f"{last.seconds:.2g}", f"{last.wall_seconds:.2g}"]
         )  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

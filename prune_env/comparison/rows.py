@@ -31,9 +31,11 @@ class Row:
         regret: Normalised, on `search`; None where no optimum is known.
         certified_regret: The same on `certify`.
         oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis; None where it was not measured.
-        policy_regret: Normalised regret of its policy's episode, mean over all runs; None without a policy.
+        policy_regret: Normalised regret of its policy's episode, mean over the runs that left one; None without.
         policy_evaluations: Evaluations of that episode.
+        policy_runs: Runs behind them.
         seconds: Processor time, the median.
+        wall_seconds: The same by the clock.
     """
 
     contestant: str
@@ -47,7 +49,9 @@ class Row:
     oracle_lfr: Estimate | None
     policy_regret: float | None
     policy_evaluations: float | None
+    policy_runs: int
     seconds: float
+    wall_seconds: float
 
 
 def rows_of(trials: Iterable[Trial], seed: int = 0) -> list[Row]:
@@ -95,11 +99,16 @@ def amount(budget: int | None) -> str:
 
 
 def strata_of(trials: Iterable[Trial], number: Callable[[Trial], float]) -> list[NDArray[np.float64]]:
-    """Returns a number of each trial by victim, (seeds,) each."""
+    """Returns a number of each trial by victim, (seeds,) each, in the order of the seeds."""
     groups: dict[str, list[float]] = defaultdict(list)
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: one.seed):
         groups[trial.victim].append(number(trial))
     return [np.array(groups[victim]) for victim in sorted(groups)]
+
+
+def shares_agents(trials: Sequence[Trial]) -> bool:
+    """Tells whether trials of one contestant with one seed are of one agent on all victims: it was trained before."""
+    return bool(trials) and trials[0].kind == "trained"
 
 
 def _row(trials: Sequence[Trial], seed: int) -> Row:
@@ -117,12 +126,15 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         oracle_lfr=_known(trials, "oracle_lfr", seed),
         policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
         policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
+        policy_runs=len(policies),
         seconds=float(np.median([trial.seconds for trial in trials])),
+        wall_seconds=float(np.median([trial.wall_seconds for trial in trials])),
     )
 
 
 def _estimate(trials: Sequence[Trial], name: str, seed: int) -> Estimate:
-    return estimate(strata_of(trials, attrgetter(name)), np.random.default_rng(seed))
+    strata = strata_of(trials, attrgetter(name))
+    return estimate(strata, np.random.default_rng(seed), shared=shares_agents(trials))
 
 
 def _known(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:

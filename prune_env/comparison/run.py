@@ -95,8 +95,10 @@ def missing(plan: Plan, settings: Settings) -> Missing:
     """Looks up what a plan's folder holds already.
 
     Raises:
+        ConfigError: No twins to train on, or one that is judged on, too.
         PruneEnvError: A victim that is not there, or malformed trials.
     """
+    _check_training(plan, settings)
     known = {trial.key: trial for trial in read_trials(settings.out / TRIALS)}
     keys = {cell: key_of(cell, settings) for cell in plan.cells}
     cells = [cell for cell, key in keys.items() if key not in known]
@@ -104,6 +106,25 @@ def missing(plan: Plan, settings: Settings) -> Missing:
     before = [one for one in plan.preparations if (one.contestant, one.seed) in left]
     found = [known[key] for key in keys.values() if key in known]
     return Missing(before, cells, len(keys) - len(cells), found)
+
+
+def _check_training(plan: Plan, settings: Settings) -> None:
+    """Checks what agents are trained on before, if there are any: nothing of it may be judged on."""
+    if not plan.preparations:
+        return
+    before = settings.before
+    judged = {
+        digest
+        for victim in plan.victims
+        for subject in [subject_of(victim, plan.experiment == LIVE, settings.mode, settings.data)]
+        for digest in (subject.identity, subject.victim_sha256)
+    }
+    both = [name for name, digests in before.origins.items() if judged & set(digests)]
+    if both:
+        raise ConfigError(
+            f"expected agents to be trained on other victims than they are judged on, got {', '.join(both)} in both; "
+            "name other --victims or another set with --train-on"
+        )
 
 
 def run(plan: Plan, settings: Settings, jobs: int = 1, report: Report | None = None) -> list[Trial]:
@@ -189,5 +210,5 @@ def named(unit: Unit) -> str:
 
 def evaluations_of(plan: Plan, settings: Settings) -> int:
     """Returns the evaluations that a plan's missing cells may ask for in all."""
-    subjects = {one: subject_of(one, plan.experiment == LIVE, settings.mode) for one in plan.victims}
+    subjects = {one: subject_of(one, plan.experiment == LIVE, settings.mode, settings.data) for one in plan.victims}
     return sum(budget_of(cell, subjects[cell.victim]) for cell in missing(plan, settings).cells)

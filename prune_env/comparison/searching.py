@@ -10,9 +10,9 @@ import numpy as np
 
 from prune_env.agents.budget import Budget
 from prune_env.agents.searchers import get_searcher, spend
-from prune_env.agents.searchers.scripts import play
+from prune_env.agents.searchers.scripts import every_script, play
 from prune_env.comparison.contestant import Left, Pretraining
-from prune_env.comparison.problem import Problem
+from prune_env.comparison.problem import Seen
 from prune_env.errors import BudgetSpentError
 from prune_env.methods import get_method
 from prune_env.seeds import derive
@@ -34,15 +34,16 @@ class Searching:
     def settings(self) -> dict[str, Any]:
         """The searcher and its settings."""
         searcher: Any = get_searcher(self.searcher)
-        return {"searcher": self.searcher, **asdict(searcher)}
+        scripts = {"scripts": [method.name for method in every_script()]} if self.kind == "script" else {}
+        return {"searcher": self.searcher, **asdict(searcher), **scripts}
 
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Needs nothing."""
 
-    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+    def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Searches until the budget is spent or nothing new comes up."""
         rng = np.random.default_rng(derive(seed, f"search:{self.searcher}"))
-        spend(get_searcher(self.searcher), budget, problem.importance, rng)
+        spend(get_searcher(self.searcher), budget, seen.scores if self.kind == "script" else seen.importance, rng)
         return Left()
 
 
@@ -67,10 +68,10 @@ class Script:
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Needs nothing."""
 
-    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+    def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Plays; an episode that the budget ends is judged by the masks that were seen."""
         with suppress(BudgetSpentError):
-            return Left(episode=play(get_method(self.method), budget, problem.importance, derive(seed, "script")))
+            return Left(episode=play(get_method(self.method), budget, seen.scores, derive(seed, "script")))
         return Left()
 
 
@@ -83,4 +84,7 @@ EVOLUTION = Searching("evolution")
 SCRIPTS = Searching("scripts", "script")
 SCRIPT_GRADIENT = Script("gradient")
 SCRIPT_LAYER_WISE = Script("layer-wise")
+SCRIPT_BAYESIAN = Script("bayesian")
+SCRIPT_ANP = Script("anp")
+SCRIPT_PURE = Script("pure")
 SCRIPT_EPSILON_GREEDY = Script("epsilon-greedy")

@@ -2,6 +2,9 @@
 
 The interquartile mean throws away the best and the worst quarter of all runs; intervals come from a bootstrap that
 draws seeds anew within each victim, so that no victim is drawn twice or lost.
+
+An agent that was trained before is one agent a seed, judged on every victim: its runs on two victims are no two draws.
+Such runs are `shared`: the same seeds are drawn for all victims.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ FEWEST = 3
 """Runs of each victim below which an interval says nothing, and nobody wins."""
 
 Strata = Sequence[NDArray[np.float64]]
-"""The runs of each victim, (seeds,) or (seeds, K) each."""
+"""The runs of each victim in the order of their seeds, (seeds,) or (seeds, K) each."""
 
 
 class Estimate(NamedTuple):
@@ -47,44 +50,88 @@ def interquartile_mean(values: NDArray[np.float64], axis: int = 0) -> NDArray[np
     return middle
 
 
-def resampled(strata: Strata, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns the interquartile mean of resamples in which each stratum keeps its size, (draws,) or (draws, K)."""
-    parts = [runs[rng.integers(len(runs), size=(draws, len(runs)))] for runs in strata]
+def resampled(strata: Strata, draws: int, rng: np.random.Generator, *, shared: bool = False) -> NDArray[np.float64]:
+    """Returns the interquartile mean of resamples in which each stratum keeps its size, (draws,) or (draws, K).
+
+    Args:
+        strata: The runs of each victim.
+        draws: How many.
+        rng: Of the resamples.
+        shared: Whether the seeds that are drawn are the same for all victims.
+    """
+    most = max(map(len, strata), default=0)
+    once = rng.random((draws, most))
+    # Of equal lengths all strata take the same seeds; where runs are missing they take alike places.
+    parts = [
+        runs[((once if shared else rng.random((draws, most)))[:, : len(runs)] * len(runs)).astype(np.int64)]
+        for runs in strata
+    ]
     return interquartile_mean(np.concatenate(parts, axis=1), axis=1)
 
 
-def estimate(strata: Strata, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
+def estimate(strata: Strata, rng: np.random.Generator, draws: int = DRAWS, *, shared: bool = False) -> Estimate:
     """Returns the interquartile mean of all runs with its stratified bootstrap interval.
 
     Args:
         strata: The runs of each victim, (seeds,) each.
         rng: Of the resamples.
         draws: How many.
+        shared: As in `resampled`.
 
     Raises:
         ConfigError: No run.
     """
     value = float(interquartile_mean(np.concatenate(list(strata)) if strata else np.zeros(0)))
-    return Estimate(value, *_interval(resampled(strata, draws, rng)))
+    return Estimate(value, *_interval(resampled(strata, draws, rng, shared=shared)))
 
 
-def difference(ours: Strata, theirs: Strata, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
-    """Returns the difference of two interquartile means with its interval; both sides are resampled independently."""
+def difference(
+    ours: Strata,
+    theirs: Strata,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    *,
+    shared: tuple[bool, bool] = (False, False),
+) -> Estimate:
+    """Returns the difference of two interquartile means with its interval; both sides are resampled independently.
+
+    Args:
+        ours: The runs of one side.
+        theirs: The runs of the other.
+        rng: Of the resamples.
+        draws: How many.
+        shared: As in `resampled`, of each side.
+    """
+    drawn = [resampled(runs, draws, rng, shared=both) for runs, both in zip((ours, theirs), shared, strict=True)]
     value = float(interquartile_mean(np.concatenate(list(ours))) - interquartile_mean(np.concatenate(list(theirs))))
-    return Estimate(value, *_interval(resampled(ours, draws, rng) - resampled(theirs, draws, rng)))
+    return Estimate(value, *_interval(drawn[0] - drawn[1]))
 
 
-def band(strata: Strata, rng: np.random.Generator, draws: int = DRAWS) -> NDArray[np.float64]:
+def band(strata: Strata, rng: np.random.Generator, draws: int = DRAWS, *, shared: bool = False) -> NDArray[np.float64]:
     """Returns interquartile mean, low and high of curves, (3, K).
 
     Args:
         strata: The curves of each victim, (seeds, K) each.
         rng: Of the resamples.
         draws: How many.
+        shared: As in `resampled`.
     """
     tail = (1 - LEVEL) / 2
-    drawn = resampled(strata, draws, rng)
+    drawn = resampled(strata, draws, rng, shared=shared)
     return np.vstack([interquartile_mean(np.concatenate(list(strata))), *np.quantile(drawn, [tail, 1 - tail], axis=0)])
+
+
+def mean_of_seeds(values: Sequence[float], rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
+    """Returns the mean of one number a seed with its bootstrap interval.
+
+    Raises:
+        ConfigError: No seed.
+    """
+    if not values:
+        raise ConfigError("expected at least one seed to summarise, got none; run more")
+    numbers = np.array(values, dtype=np.float64)
+    drawn = numbers[rng.integers(len(numbers), size=(draws, len(numbers)))].mean(axis=1)
+    return Estimate(float(numbers.mean()), *_interval(drawn))
 
 
 def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:

@@ -17,9 +17,9 @@ import prune_env  # noqa: F401 - registers the ids
 from prune_env.agents.budget import Budget
 from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSettings
 from prune_env.comparison.contestant import Left, Pretraining
-from prune_env.comparison.problem import METRICS, Problem
+from prune_env.comparison.problem import METRICS, Seen
 from prune_env.env import BertHeadPruneEnv
-from prune_env.errors import BudgetSpentError
+from prune_env.errors import BudgetSpentError, CheckpointError
 from prune_env.rollout import Policy, rollout
 from prune_env.seeds import derive
 
@@ -53,7 +53,8 @@ class Trained:
 
     def folder(self, seed: int, before: Pretraining) -> Path:
         """Returns where the agent of a seed is."""
-        return before.folder / f"{self.agent}-{Path(before.victims).name}-{before.steps}-s{seed}"
+        name = f"{self.agent}-{Path(before.victims).stem}-{before.digest[:12]}-{before.mode}-{before.steps}-s{seed}"
+        return before.folder / name
 
     def prepare(self, seed: int, before: Pretraining) -> None:
         """Trains the agent of a seed; a training that was cut off goes on, a finished one is left as it is."""
@@ -69,7 +70,7 @@ class Trained:
             self.agent,
             before.steps,
             changes=_changes(self.agent),
-            environment={"metrics": list(METRICS)},
+            environment={"metrics": list(METRICS), "on_violation": before.mode},
             train=before.victims,
         )
         training = settings.training(seed)
@@ -78,9 +79,11 @@ class Trained:
     def _prepare_linear(self, folder: Path, seed: int, before: Pretraining) -> None:
         path = folder / "agent.json"
         if path.is_file():
+            _load_linear(path, 0)
             return
         folder.mkdir(parents=True, exist_ok=True)
-        env: Any = gym.make(TABULAR_ID, victim=before.victims, metrics=list(METRICS)).unwrapped
+        arguments: dict[str, Any] = {"metrics": list(METRICS), "on_violation": before.mode}
+        env: Any = gym.make(TABULAR_ID, victim=before.victims, **arguments).unwrapped
         agent = LinearEpsilonGreedy(derive(seed, "linear"), LinearSettings(metrics=METRICS))
         agent.learn(env, before.steps, derive(seed, "episodes"))
         agent.save(path)
@@ -89,19 +92,19 @@ class Trained:
         """Returns the agent of a seed.
 
         Raises:
-            CheckpointError: It was not trained yet.
+            CheckpointError: It was not trained yet, or with other settings.
         """
         folder = self.folder(seed, before)
         if self.agent == "linear":
-            return LinearEpsilonGreedy.load(folder / "agent.json", derive(seed, "acting"))
+            return _load_linear(folder / "agent.json", derive(seed, "acting"))
         from prune_env.agents.saved import load_agent
 
         return load_agent(folder, derive(seed, "acting"))
 
-    def play(self, problem: Problem, budget: Budget, seed: int, before: Pretraining) -> Left:
+    def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Plays one episode without chance, then others with chance while something new comes up."""
         policy = self.load(seed, before)
-        env = BertHeadPruneEnv(budget, problem.importance, problem.config)
+        env = BertHeadPruneEnv(budget, seen.importance, seen.config)
         with suppress(BudgetSpentError):
             rollout(env, policy, derive(seed, "episode"), deterministic=True)
             idle, number = 0, 0
@@ -110,6 +113,18 @@ class Trained:
                 rollout(env, policy, derive(seed, f"episode:{number}"))
                 idle = 0 if budget.used > known else idle + 1
         return Left(policy=policy)
+
+
+def _load_linear(path: Path, seed: int) -> LinearEpsilonGreedy:
+    """Reads a linear agent after checking that it has the settings of this version.
+
+    Raises:
+        CheckpointError: None there, or one with other settings.
+    """
+    agent = LinearEpsilonGreedy.load(path, seed)
+    if agent.settings != LinearSettings(metrics=METRICS):
+        raise CheckpointError(f"expected an agent of the present settings in {path}, got {agent.settings}; delete it")
+    return agent
 
 
 def _changes(agent: str) -> dict[str, Any]:

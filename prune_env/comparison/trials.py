@@ -17,13 +17,15 @@ from prune_env.record_form import fits
 from prune_env.records import append_line, read_lines
 from prune_env.types import mask_from_text
 
-SCHEMA = 1
+SCHEMA = 2
 EXPERIMENTS = ("tabular", "family", "real")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a contestant made of its evaluations. Values are those of `prune_env.agents.objective`.
+    """What a contestant made of its evaluations.
+
+    Values are those of `prune_env.agents.objective` and, on `certify`, of `prune_env.tabular.certified`.
 
     Attributes:
         experiment: One of `EXPERIMENTS`.

@@ -1,7 +1,12 @@
-"""What the comparison says, in sentences: does a learned agent beat scripts, random search and the other searchers?"""
+"""What the comparison says, in sentences: does a learned agent beat random search, the scripts and the searchers?
+
+All three are the bar. Who is the best of a kind is chosen on the runs with even seeds, and tested on those with odd
+ones: a choice among several on the runs that test it flatters the chosen. Fewer than `SEEDS` seeds allow no test.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,15 +14,19 @@ from operator import attrgetter
 import numpy as np
 
 from prune_env.comparison.contestant import LEARNED
-from prune_env.comparison.rows import Row, amount, rows_of, strata_of
+from prune_env.comparison.rows import Row, amount, rows_of, shares_agents, strata_of
 from prune_env.comparison.statistics import FEWEST, Estimate, difference
 from prune_env.comparison.trials import Trial
 
 RIVALS = {"random": "random search", "script": "the scripts", "searcher": "the searchers"}
-"""Kinds that learned agents are held against, in the order of a sentence."""
+"""The bar: kinds that learned agents are held against, in the order of a sentence."""
 
+QUESTION = "Does a learned agent beat random search, scripts and searchers at the same number of evaluations?"
 
-WINS, LOSES, EVEN = "beats", "loses to", "is not told apart from"
+WINS, LOSES, EVEN, LEAD = "beats", "loses to", "is not told apart from", "is untested against"
+
+SEEDS = 2 * FEWEST
+"""Of every contestant on every victim: half of them to choose on, half to test on."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +35,12 @@ class Contrast:
 
     Attributes:
         budget: Evaluations of both.
-        learned: The agent.
-        rival: The other one.
+        learned: The agent, chosen on the even seeds, with the numbers of the odd ones; of all if there is no test.
+        rival: The other one, likewise.
         kind: Of the rival.
-        difference: Agent minus rival.
-        runs: Of each victim, on the side that has fewer.
+        difference: Agent minus rival, on the same runs.
+        seeds: The seeds of these runs.
+        tested: Whether there were seeds enough to choose on some and test on others.
     """
 
     budget: int | None
@@ -38,13 +48,14 @@ class Contrast:
     rival: Row
     kind: str
     difference: Estimate
-    runs: int
+    seeds: tuple[int, ...]
+    tested: bool
 
     @property
     def outcome(self) -> str:
-        """In words: whether the interval lies above or below nought, or on both sides."""
-        if self.runs < FEWEST:
-            return EVEN
+        """In words: whether the interval lies above or below nought, or on both sides; a lead without a test."""
+        if not self.tested:
+            return LEAD
         if self.difference.low > 0:
             return WINS
         return LOSES if self.difference.high < 0 else EVEN
@@ -57,15 +68,32 @@ def contrasts(trials: Sequence[Trial], seed: int = 0) -> list[Contrast]:
         trials: Of one experiment.
         seed: Of the resamples.
     """
-    rows = rows_of(trials, seed)
-    found = []
-    for budget in sorted({row.budget for row in rows}, key=lambda budget: budget or 0):
-        learned = _best(rows, budget, LEARNED)
-        for kind in RIVALS:
-            rival = _best(rows, budget, (kind,))
-            if learned is not None and rival is not None:
-                found.append(_contrast(trials, learned, rival, seed))
-    return found
+    budgets = {trial.allowance for trial in trials}
+    groups = [
+        [one for one in trials if one.allowance == budget] for budget in sorted(budgets, key=lambda one: one or 0)
+    ]
+    return [contrast for group in groups for contrast in _at_one_budget(group, seed)]
+
+
+def _at_one_budget(trials: Sequence[Trial], seed: int) -> list[Contrast]:
+    sides = [trial for trial in trials if trial.kind in {*LEARNED, *RIVALS}]
+    tested = _fewest(sides) >= FEWEST
+    choosing = rows_of([one for one in sides if one.seed % 2 == 0 or not tested], seed)
+    testing = [one for one in sides if one.seed % 2 or not tested]
+    rows = {row.contestant: row for row in rows_of(testing, seed)}
+    learned = _best(choosing, LEARNED)
+    rivals = [_best(choosing, (kind,)) for kind in RIVALS]
+    return [
+        _contrast(testing, rows[learned.contestant], rows[rival.contestant], tested, seed)
+        for rival in rivals
+        if learned is not None and rival is not None
+    ]
+
+
+def _fewest(trials: Sequence[Trial]) -> int:
+    """Returns the fewest seeds of one parity that any contestant has on any of its victims; 0 without trials."""
+    counts = Counter((trial.contestant, trial.victim, trial.seed % 2) for trial in trials)
+    return min((counts[one, victim, parity] for one, victim, _ in list(counts) for parity in (0, 1)), default=0)
 
 
 def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
@@ -81,46 +109,49 @@ def headline(trials: Sequence[Trial], seed: int = 0) -> str:
     every = contrasts(trials, seed)
     if not every:
         return "No learned agent was compared with anyone at the same number of evaluations."
-    counts = {kind: [one.outcome for one in every if one.kind == kind] for kind in RIVALS}
-    asked = [outcome for kind in ("random", "script") for outcome in counts[kind]]
-    wins = asked.count(WINS)
-    answer = "Yes" if wins == len(asked) and asked else "In part" if wins else "No"
+    tested = [one for one in every if one.tested]
+    if not tested:
+        return f"{QUESTION} No verdict: fewer than {SEEDS} seeds, which is a lead at most."
+    wins = sum(one.outcome == WINS for one in tested)
+    outcomes = {kind: [one.outcome for one in tested if one.kind == kind] for kind in RIVALS}
+    answer = "Yes" if wins == len(tested) and all(outcomes.values()) else "In part" if wins else "No"
     parts = [
         f"against {RIVALS[kind]} it wins at {found.count(WINS)}, loses at {found.count(LOSES)}"
-        for kind, found in counts.items()
+        for kind, found in outcomes.items()
         if found
     ]
-    question = "Does a learned agent beat scripts and random search at the same number of evaluations?"
-    budgets = len({one.budget for one in every})
-    return f"{question} {answer}. Of {budgets} budget{'s' * (budgets != 1)}: {'; '.join(parts)}."
+    parts += [f"{RIVALS[kind]} were not run" for kind, found in outcomes.items() if not found]
+    budgets = len({one.budget for one in tested})
+    return f"{QUESTION} {answer}. Of {budgets} budget{'s' * (budgets != 1)}: {'; '.join(parts)}."
 
 
 def _sentence(budget: int | None, group: Sequence[Contrast]) -> str:
-    learned = group[0].learned
+    first = group[0]
+    seeds = ", ".join(map(str, first.seeds))
+    if first.tested:
+        how = f"chosen on the even seeds, tested on the seeds {seeds}"
+    else:
+        how = f"fewer than {SEEDS} seeds, no verdict: chosen and shown on the same seeds {seeds}"
     parts = [
         f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference "
         f"{one.difference.value:+.3f} [{one.difference.low:+.3f}, {one.difference.high:+.3f}])"
         for one in group
     ]
-    start = f"With {amount(budget)} the best learned agent, {learned.contestant} ({learned.certified.value:.3f}),"
-    return f"{start} {_joined(parts)}."
+    start = f"With {amount(budget)} the best learned agent, {first.learned.contestant}"
+    return f"{start} ({first.learned.certified.value:.3f}; {how}), {_joined(parts)}."
 
 
-def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, seed: int) -> Contrast:
-    both = [
-        strata_of(
-            [one for one in trials if (one.contestant, one.allowance) == (row.contestant, row.budget)],
-            attrgetter("certified"),
-        )
-        for row in (learned, rival)
-    ]
-    found = difference(both[0], both[1], np.random.default_rng(seed))
-    return Contrast(learned.budget, learned, rival, rival.kind, found, min(map(len, [*both[0], *both[1]])))
+def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, tested: bool, seed: int) -> Contrast:
+    sides = [[one for one in trials if one.contestant == row.contestant] for row in (learned, rival)]
+    ours, theirs = (strata_of(side, attrgetter("certified")) for side in sides)
+    shared = (shares_agents(sides[0]), shares_agents(sides[1]))
+    found = difference(ours, theirs, np.random.default_rng(seed), shared=shared)
+    seeds = tuple(sorted({one.seed for side in sides for one in side}))
+    return Contrast(learned.budget, learned, rival, rival.kind, found, seeds, tested)
 
 
-def _best(rows: Sequence[Row], budget: int | None, kinds: Sequence[str]) -> Row | None:
-    among = [row for row in rows if row.budget == budget and row.kind in kinds]
-    return max(among, key=lambda row: row.certified.value, default=None)
+def _best(rows: Sequence[Row], kinds: Sequence[str]) -> Row | None:
+    return max((row for row in rows if row.kind in kinds), key=lambda row: row.certified.value, default=None)
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from prune_env.config import EnvConfig
 from prune_env.errors import ConfigError
-from prune_env.layout import Layout
-from prune_env.measurement import Measurement
 from prune_env.rewards import Reward
+from prune_env.tabular.certified import Certifier
 from prune_env.tabular.optimum import Optimum, Plan
 from prune_env.tabular.play import EPISODES, SEED, RandomPlay, play_randomly
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
-from prune_env.types import HeadMask, HeadMasks, check_masks
+from prune_env.types import HeadMask, HeadMasks
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,8 @@ class Yardstick:
         """
         self.twin, self.config = twin, config
         self.optimum = Optimum(twin, config, reward)
-        self._reward, self._weight, self._episodes, self._seed = reward, shortfall_weight, episodes, seed
-        layout = Layout.of(twin.layers, twin.heads)
-        self._certify_threshold = Measurement(twin.certify, layout, config).threshold
+        self._reward, self._episodes, self._seed = reward, episodes, seed
+        self._certifier = Certifier(twin.certify, config, shortfall_weight)
 
     @cached_property
     def plan(self) -> Plan:
@@ -148,14 +146,8 @@ class Yardstick:
         Raises:
             MaskError: A mask of another shape or dtype, or with an empty layer.
         """
-        return float(self.certified_values(np.asarray(mask)[None])[0])
+        return self._certifier.value(mask)
 
     def certified_values(self, masks: HeadMasks) -> NDArray[np.float64]:
         """Returns what final masks (K, layers, heads) are worth on `certify`, (K,)."""
-        certify, threshold = self.twin.certify, self._certify_threshold
-        size = certify.layers * certify.heads
-        correct = np.rint(certify.accuracy(check_masks(masks, certify.layers, certify.heads)) * certify.sentences)
-        pruned = (size - masks.sum(axis=(1, 2))) / size
-        shortfall = threshold.accuracy - correct / certify.sentences
-        values: NDArray[np.float64] = pruned - (correct < threshold.required) * (1 / size + self._weight * shortfall)
-        return values
+        return self._certifier.values(masks)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from prune_env.agents.budget import Budget
-from prune_env.agents.objective import Objective, certified_value
+from prune_env.agents.objective import Objective
 from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import BudgetSpentError, ConfigError, MaskError
 from prune_env.rewards import LagrangianReward, Outcome, Reward, TerminalReward
 from prune_env.rollout import rollout
+from prune_env.tabular.certified import Certifier
 from prune_env.types import HeadMasks, mask_from_text, mask_to_text
 from tests.env.fakes import GOLDEN, GOLDEN_IMPORTANCE, action, table
 
@@ -111,11 +112,11 @@ def test_an_environment_on_a_budget_pays_for_its_distinct_masks() -> None:
 
 def test_certified_values_by_hand() -> None:
     certify = table({**GOLDEN, "01/01": 16}, 20)
-    assert certified_value(certify, masks("10/10")[0], CONFIG) == pytest.approx(0.5)
+    assert Certifier(certify, CONFIG).value(masks("10/10")[0]) == pytest.approx(0.5)
     # 16 of 20 is .05 below the threshold.
-    assert certified_value(certify, masks("01/01")[0], CONFIG) == pytest.approx(0.5 - (0.25 + 0.05))
+    assert Certifier(certify, CONFIG).value(masks("01/01")[0]) == pytest.approx(0.5 - (0.25 + 0.05))
     relative = EnvConfig(max_accuracy_drop=0.2)
-    assert certified_value(certify, masks("01/01")[0], relative) == pytest.approx(0.5)
+    assert Certifier(certify, relative).value(masks("01/01")[0]) == pytest.approx(0.5)
 
 
 def test_wrong_budgets_and_masks_are_refused() -> None:

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env.agents.budget import Budget
-from prune_env.agents.searchers import SEARCHERS, SearchResult, get_searcher, search, spend
+from prune_env.agents.searchers import SEARCHERS, SearchResult, annealing, get_searcher, search, spend
 from prune_env.agents.searchers.annealing import SimulatedAnnealing
 from prune_env.agents.searchers.evolution import Evolution, repaired
 from prune_env.agents.searchers.moves import flipped, neighbours, removable, without
 from prune_env.agents.searchers.random_search import any_size
-from prune_env.agents.searchers.scripts import BestOfScripts, scripts
+from prune_env.agents.searchers.scripts import BestOfScripts, script_metrics, scripts
 from prune_env.config import EnvConfig
 from prune_env.engine.table import TableEvaluator, all_masks
 from prune_env.errors import ConfigError, UnknownNameError
-from prune_env.types import full_mask, mask_from_text, mask_to_text
+from prune_env.types import HeadMask, full_mask, mask_from_text, mask_to_text
 from tests.env.fakes import GOLDEN, GOLDEN_IMPORTANCE, FakeEvaluator, random_model, table
 from tests.policies import PRICES, RANKING, priced
 
@@ -105,11 +105,33 @@ def test_greedy_takes_the_best_head_first() -> None:
     assert not budget.best.mask[0, 0], "the head that costs nothing goes first"
 
 
+@pytest.mark.parametrize(("evaluations", "moves"), [(20, {3}), (72, {1}), (200, {1})])
+def test_annealing_goes_further_where_evaluations_are_few(
+    evaluations: int, moves: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 72 heads; jumps from the best mask, of 2 to 6 moves, come only after 72 known masks in a row.
+    seen: set[int] = set()
+    walk = annealing.moved
+
+    def watched(mask: HeadMask, count: int, rng: np.random.Generator) -> HeadMask:
+        seen.add(count)
+        return walk(mask, count, rng)
+
+    monkeypatch.setattr(annealing, "moved", watched)
+    budget = Budget(FakeEvaluator(6, 12, 20, lambda _: 20), CONFIG, evaluations)
+    spend(SimulatedAnnealing(), budget, {}, np.random.default_rng(0))
+    assert seen == moves
+    assert evaluations != 20 or (~budget.best.mask).sum() > 12
+
+
 def test_scripts_are_the_strategies_whose_metrics_are_there() -> None:
     assert {method.metrics for method in scripts({"gradient": RANKING})} == {("gradient",)}
     names = {method.name for method in scripts(IMPORTANCE)}
     assert {"gradient", "layer-wise", "epsilon-greedy"} <= names
-    assert not names & {"random", "oracle", "ft", "hybrid"}
+    assert not names & {"random", "oracle", "ft", "hybrid", "bayesian", "anp"}
+    every = {method.name for method in scripts(dict.fromkeys(script_metrics(), RANKING))}
+    assert {"bayesian", "anp", "pure"} <= every
+    assert not any(name.startswith("as-released") for name in every)
     with pytest.raises(ConfigError, match="metrics that a script reads"):
         search("scripts", table(GOLDEN, 20), {"other": RANKING[:, :2]}, CONFIG, 9, np.random.default_rng(0))
 

@@ -12,6 +12,8 @@ from prune_env.cli.main import main
 from prune_env.comparison import CONTESTANTS
 from tests.tabular.twins import random_twin
 
+FAMILY = ["--experiment", "family", "--victims", "tiny-syntactic", "--dry-run"]
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -31,7 +33,7 @@ def test_it_compares_and_says_where_everything_is(victim: str, tmp_path: Path, c
     out = tmp_path / "out"
     assert compare(victim, out) == 0
     shown = capsys.readouterr().out
-    assert "Does a learned agent beat scripts and random search at the same number of evaluations?" in shown
+    assert "Does a learned agent beat random search, scripts and searchers at the same number of evaluations?" in shown
     assert "| linear | learner |" in shown
     assert all((out / name).is_file() and str(out / name) in shown for name in ("compare.md", "compare-tabular.png"))
     assert len((out / "trials.jsonl").read_text(encoding="utf-8").splitlines()) == 8
@@ -72,6 +74,9 @@ def test_defaults_name_contestants_that_there_are() -> None:
         (["--experiment", "tabular", "--contestants", "anealing"], "annealing"),
         (["--experiment", "tabular", "--budgets", "ten"], "ten"),
         (["--experiment", "tabular", "--jobs", "0"], "at least one process"),
+        ([*FAMILY, "--train-on", "family-tain"], "family-train"),
+        ([*FAMILY, "--train-on", "embedded"], "tiny-syntactic in both"),
+        ([*FAMILY, "--train-on", "tiny-style", "--on-violation", "ignore"], "on_violation"),
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(words: list[str], complaint: str, tmp_path: Path, capsys: Capture) -> None:

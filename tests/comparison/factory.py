@@ -6,6 +6,8 @@ from typing import Any
 
 from prune_env.comparison.trials import Trial
 
+BEFORE = {"victims": "family-train", "count": 16, "digest": "0" * 64, "steps": 1000, "on_violation": "terminate"}
+
 
 def trial(contestant: str = "random", kind: str = "random", certified: float = 0.5, **fields: Any) -> Trial:
     """A trial that found a mask of this certified value with its last evaluation; the others are as given."""
@@ -23,7 +25,7 @@ def trial(contestant: str = "random", kind: str = "random", certified: float = 0
         "identity": "0" * 64,
         "contestant": contestant,
         "kind": kind,
-        "settings": {"contestant": {}},
+        "settings": {"contestant": {}, **({"before": BEFORE} if kind == "trained" else {})},
         "budget": budget,
         "per_episode": False,
         "seed": 0,

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune_env.comparison import episodes, transfer
+from prune_env.agents.searchers.annealing import SimulatedAnnealing
+from prune_env.agents.searchers.evolution import Evolution
+from prune_env.comparison import CONTESTANTS, episodes, transfer
 from prune_env.comparison.picture import curves_of
-from prune_env.comparison.report import END, START, markdown, update_readme, write
+from prune_env.comparison.report import END, START, markdown, title, update_readme, write
 from prune_env.comparison.rows import rows_of
 from prune_env.comparison.trials import Trial
-from prune_env.comparison.verdict import contrasts, headline
+from prune_env.comparison.tuning import TUNING
+from prune_env.comparison.verdict import contrasts, headline, sentences
 from prune_env.errors import OutputError, RecordError
 from tests.comparison.factory import trial
 
@@ -24,9 +27,15 @@ def three(contestant: str, kind: str, *values: float, **fields: object) -> list[
 
 
 def both(learned: tuple[float, ...], rival: tuple[float, ...]) -> list[Trial]:
-    """A learned agent against random search and the scripts, which find the same."""
-    rivals = three("random", "random", *rival) + three("scripts", "script", *rival)
-    return three("ppo", "learner", *learned, episode=(3, 0.25)) + rivals
+    """A learned agent against random search, the scripts and a searcher, which find the same; each number twice."""
+    kinds = {"random": "random", "scripts": "script", "annealing": "searcher"}
+    rivals = [one for name, kind in kinds.items() for one in three(name, kind, *doubled(rival))]
+    return three("ppo", "learner", *doubled(learned), episode=(3, 0.25)) + rivals
+
+
+def doubled(values: tuple[float, ...]) -> list[float]:
+    """The same numbers for the even seeds and the odd ones."""
+    return [value for value in values for _ in range(2)]
 
 
 def test_a_row_by_hand() -> None:
@@ -50,17 +59,57 @@ def test_the_answer_is_plain(learned: tuple[float, ...], rival: tuple[float, ...
     trials = both(learned, rival)
     assert {one.outcome for one in contrasts(trials)} == {outcome}
     assert headline(trials).startswith(
-        f"Does a learned agent beat scripts and random search at the same number of evaluations? {answer}."
+        f"Does a learned agent beat random search, scripts and searchers at the same number of evaluations? {answer}."
     )
 
 
-def test_fewer_than_three_seeds_tell_nothing() -> None:
-    assert {one.outcome for one in contrasts(both((0.9, 0.9), (0.1, 0.1)))} == {"is not told apart from"}
+def test_fewer_than_six_seeds_are_a_lead_and_no_verdict() -> None:
+    trials = both((0.9, 0.9), (0.1, 0.1))
+    assert {(one.outcome, one.seeds) for one in contrasts(trials)} == {("is untested against", (0, 1, 2, 3))}
+    assert headline(trials).endswith("No verdict: fewer than 6 seeds, which is a lead at most.")
+    assert "fewer than 6 seeds, no verdict: chosen and shown on the same seeds 0, 1, 2, 3" in sentences(trials)[0]
+
+
+def test_one_contestant_with_half_of_the_seeds_leaves_no_verdict() -> None:
+    trials = both((0.9, 0.9, 0.9), (0.1, 0.1, 0.1)) + [
+        trial("greedy", "searcher", 0.5, seed=seed) for seed in (0, 2, 4)
+    ]
+    assert not any(one.tested for one in contrasts(trials))
+
+
+def test_the_best_is_chosen_on_the_even_seeds_and_tested_on_the_odd_ones() -> None:
+    # The one shines on the even seeds alone, the other on the odd ones: the first is chosen, and fails the test.
+    shining = three("ppo", "learner", *[0.9, 0.2] * 3) + three("a2c", "learner", *[0.3, 0.9] * 3)
+    rivals = [
+        one for name, kind in (("random", "random"), ("scripts", "script"), ("greedy", "searcher"))
+        for one in three(name, kind, *[0.5] * 6)
+    ]  # fmt: skip
+    found = contrasts(shining + rivals)
+    assert {(one.learned.contestant, one.outcome, one.seeds) for one in found} == {("ppo", "loses to", (1, 3, 5))}
+    assert [one.difference.value for one in found] == pytest.approx([-0.3] * 3)
+    assert (
+        "ppo (0.200; chosen on the even seeds, tested on the seeds 1, 3, 5), loses to" in sentences(shining + rivals)[0]
+    )
+
+
+def test_a_searcher_that_wins_keeps_the_answer_from_yes() -> None:
+    trials = both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5)) + three("greedy", "searcher", *[0.8] * 6)
+    assert "? In part. Of 1 budget: " in headline(
+        trials
+    ) and "against the searchers it wins at 0, loses at 1" in headline(trials)
+
+
+def test_a_kind_that_was_not_run_keeps_the_answer_from_yes() -> None:
+    trials = three("ppo", "learner", *[0.9] * 6) + three("random", "random", *[0.5] * 6)
+    assert (
+        "? In part. Of 1 budget: against random search it wins at 1, loses at 0; the scripts were not run"
+        in headline(trials)
+    )
 
 
 def test_a_budget_that_is_won_and_one_that_is_lost_are_a_part() -> None:
     trials = both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5))
-    later = [three("ppo", "learner", 0.5, 0.5, 0.5, budget=20), three("random", "random", 0.7, 0.7, 0.7, budget=20)]
+    later = [three("ppo", "learner", *[0.5] * 6, budget=20), three("random", "random", *[0.7] * 6, budget=20)]
     found = headline([*trials, *(one for group in later for one in group)])
     assert "In part. Of 2 budgets: against random search it wins at 1, loses at 1" in found
 
@@ -102,7 +151,31 @@ def test_an_episode_is_held_against_as_many_evaluations() -> None:
     assert found["scripts"].difference == pytest.approx((-0.25, -0.25, -0.25))
     (sentence,) = episodes.sentences(agent + late + early)
     assert "mean normalised regret 50.0 % [50.0, 50.0] of its return" in sentence
-    assert "better than random (1.000); worse than scripts (0.250)" in sentence
+    assert "better than random (1.000, cut from a run of 10); worse than scripts (0.250, cut" in sentence
+
+
+def test_an_episode_meets_the_rivals_run_that_is_just_large_enough() -> None:
+    agent = three("trained-ppo", "trained", 0.6, 0.6, 0.6, experiment="family", episode=(4, 0.5))
+    runs = [
+        one for budget, value in ((3, 0.9), (4, 0.3), (50, 0.8))
+        for one in three("annealing", "searcher", *[value] * 3, experiment="family", budget=budget)
+    ]  # fmt: skip
+    (match,) = episodes.matches(agent + runs)
+    assert match.theirs == pytest.approx(0.7) and match.cut_from is None
+    (sentence,) = episodes.sentences(agent + runs)
+    assert "better than annealing (0.700)" in sentence
+    assert episodes.matches(agent + [one for one in runs if one.budget == 3]) == []
+
+
+def test_a_seed_is_one_agent_on_all_victims() -> None:
+    # By seed the means over victims are 0.4, 0.5 and 0.6: victims differ by 0.8, and that is no chance.
+    agent = [
+        trial("trained-ppo", "trained", 0.5, seed=seed, victim=victim, identity=victim, experiment="family",
+              episode=(4, level + seed / 10))
+        for victim, level in (("one", 0.0), ("two", 0.8)) for seed in range(3)
+    ]  # fmt: skip
+    (found,) = episodes.episodes_of(agent)
+    assert found.regret == pytest.approx((0.5, 0.4, 0.6))
 
 
 def test_a_share_of_the_best_by_hand() -> None:
@@ -119,7 +192,50 @@ def test_a_share_of_the_best_by_hand() -> None:
 def test_a_report_without_optima_has_no_regret() -> None:
     unknown = {"experiment": "real", "regret": None, "certified_regret": None, "scales": None, "oracle_lfr": None}
     text = markdown(three("random", "random", 0.5, 0.6, **unknown))
-    assert "| random | random | 0.550 [0.500, 0.600] |  |  |  |  | 0.5 |" in text
+    assert "| random | random | 0.550 [0.500, 0.600] | 10.0 |  |  |  |  | 0.5 | 0.5 |" in text
+
+
+def test_a_table_tells_what_was_used_and_how_many_runs_left_a_policy() -> None:
+    trials = [
+        trial("ppo", "learner", 0.5, evaluations=8, wall_seconds=2.0, episode=(3, 0.25)),
+        trial("ppo", "learner", 0.5, evaluations=10, wall_seconds=2.0, seed=1, episode=(3, 0.75)),
+        trial("ppo", "learner", 0.5, evaluations=9, wall_seconds=2.0, seed=2),
+    ]
+    assert "| ppo | learner | 0.500 | 9.0 | 0.500 | 0.500 | 0.500 (2) | 0.25 | 0.5 | 2 |" in markdown(trials)
+
+
+def test_titles_say_what_was_done() -> None:
+    before = {
+        "before": {"victims": "family-train", "count": 16, "digest": "0", "steps": 9, "on_violation": "terminate"}
+    }
+    agent = three("trained-ppo", "trained", 0.5, experiment="family", settings=before)
+    rival = three("random", "random", 0.5, experiment="family")
+    assert title("family", agent + rival) == (
+        "Family of tiny victims: some agents trained on 16 victims of family-train before, and not there"
+    )
+    assert title("tabular", rival) == "Tabular twins"
+    learner = three("ppo", "learner", 0.5)
+    assert title("tabular", learner) == "Tabular twins: agents trained on each victim that they are judged on"
+    assert title("tabular", learner + agent).endswith(
+        "before, and not there, others trained on each victim that they are judged on"
+    )
+
+
+def test_a_report_claims_of_tuning_what_is_known_of_each_contestant() -> None:
+    assert set(TUNING) == set(CONTESTANTS)
+    text = markdown(both((0.7, 0.7, 0.7), (0.5, 0.5, 0.5)) + three("new", "searcher", *[0.5] * 6))
+    assert "| annealing | temperatures 1.0 to 0.1 set by hand, not tuned |" in text
+    assert "| ppo | defaults of `heads`, chosen on the embedded twins |" in text
+    assert "| new | not recorded |" in text
+    assert "| evolution |" not in text
+    assert "tuned on none" not in text
+
+
+def test_tuning_names_the_numbers_that_are_used() -> None:
+    assert TUNING["annealing"].startswith(
+        f"temperatures {SimulatedAnnealing().hottest} to {SimulatedAnnealing().coldest}"
+    )
+    assert TUNING["evolution"].startswith(f"first mean {Evolution().kept} and spread {Evolution().spread}")
 
 
 def test_curves_stand_after_the_last_evaluation() -> None:
@@ -139,7 +255,7 @@ def test_files_are_written_and_the_same_again(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
     rows = list(csv.DictReader(paths[1].read_text(encoding="utf-8").splitlines()))
     assert [(row["contestant"], row["certified"]) for row in rows] == [
-        ("random", "0.6"), ("scripts", "0.6"), ("ppo", "0.6"),
+        ("random", "0.6"), ("annealing", "0.6"), ("scripts", "0.6"), ("ppo", "0.6"),
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from prune_env.comparison.statistics import band, difference, estimate, interquartile_mean, resampled
+from prune_env.comparison.statistics import band, difference, estimate, interquartile_mean, mean_of_seeds, resampled
 from prune_env.errors import ConfigError
 
 
@@ -47,6 +47,47 @@ def test_an_interval_covers_the_mean_of_the_resamples() -> None:
     assert found.low < found.value < found.high
     # The middle half of 40 normal runs: about 1.1 standard errors of the mean, 0.1 / sqrt(40) = 0.016.
     assert 0.04 < found.high - found.low < 0.1
+
+
+def test_shared_seeds_are_drawn_once_for_all_victims() -> None:
+    # A seed is worth x on one victim and -x on the other: drawn together they cancel out in every resample.
+    runs = np.random.default_rng(0).normal(0, 1, 7)
+    cut = [resampled([runs, -runs], 50, np.random.default_rng(0), shared=shared) for shared in (True, False)]
+    assert cut[0] == pytest.approx(np.zeros(50))
+    assert np.abs(cut[1]).max() > 0.1
+
+
+def test_intervals_cover_where_a_seed_is_one_agent_on_many_victims() -> None:
+    # Ten agents, each good or bad on all of twelve victims alike: the truth is the mean agent's value, 0.
+    rng = np.random.default_rng(0)
+    covered = dict.fromkeys((True, False), 0)
+    for _ in range(200):
+        agents = rng.normal(0.0, 1.0, 10)
+        strata = [agents + rng.normal(0.0, 0.3, 10) for _ in range(12)]
+        for shared in covered:
+            found = estimate(strata, rng, 200, shared=shared)
+            covered[shared] += found.low <= 0 <= found.high
+    assert covered[True] >= 0.85 * 200
+    assert covered[False] < 0.6 * 200
+
+
+def test_differences_between_one_agent_a_seed_and_runs_by_themselves_cover() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        ours = [agents + rng.normal(0.0, 0.3, 10) for agents in [rng.normal(0.0, 1.0, 10)] for _ in range(12)]
+        theirs = list(rng.normal(0.0, 1.0, (12, 10)))
+        found = difference(ours, theirs, rng, 200, shared=(True, False))
+        covered += found.low <= 0 <= found.high
+    assert covered >= 0.85 * 200
+
+
+def test_the_mean_of_seeds_by_hand() -> None:
+    assert mean_of_seeds([0.4, 0.4], np.random.default_rng(0)) == pytest.approx((0.4, 0.4, 0.4))
+    found = mean_of_seeds([0.0, 1.0], np.random.default_rng(0))
+    assert found == pytest.approx((0.5, 0.0, 1.0))
+    with pytest.raises(ConfigError, match="at least one seed"):
+        mean_of_seeds([], np.random.default_rng(0))
 
 
 def test_a_difference_by_hand() -> None:

@@ -47,7 +47,7 @@ def test_a_key_knows_all_that_decides() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema": 2},
+        {"schema": 1},
         {"budget": "ten"},
         {"surplus": 1},
         {"improvements": []},
