@@ -109,8 +109,20 @@ def main_table(group: Sequence[Row], rules: Mapping[Row, Ruling], paper: bool = 
     )
     limits = sorted({row.constraint for row in group if row.constraint})
     searched = f"Masks were searched under {' or '.join(limits)}." if limits else ""
-    notes = [searched, _rule_note(group, rules), _PAPER_NOTE if paper else ""]
+    notes = [searched, _precision_note(group), _rule_note(group, rules), _PAPER_NOTE if paper else ""]
     return Table(scene.title, tuple(columns), rows, 2, " ".join(filter(None, notes)))
+
+
+def _precision_note(group: Sequence[Row]) -> str:
+    """Says which attackers were trained in which precision, where they were not all in one; "" otherwise."""
+    found: dict[str, set[int]] = {}
+    for row in group:
+        for attacker, precision in row.precisions.items():
+            found.setdefault(precision, set()).add(attacker)
+    if len(found) < 2:
+        return ""
+    parts = [f"{name} with attackers {', '.join(map(str, sorted(those)))}" for name, those in sorted(found.items())]
+    return f"Fine-tuned in {'; in '.join(parts)}."
 
 
 def compact_table(group: Sequence[Row], rules: Mapping[Row, Ruling]) -> Table:

@@ -21,7 +21,7 @@ from prune_env.baselines.summary import (
 from prune_env.baselines.tables.costs import recovery_passes
 from prune_env.baselines.tables.hierarchy import Resampler, Unit, Values, attackers, by_attacker, mean, subtract
 from prune_env.baselines.tables.paper_cells import rank
-from prune_env.baselines.tables.scenes import Scene, canonical, differences, label, rate, scene_key, scenes
+from prune_env.baselines.tables.scenes import Scene, canonical, declared, differences, label, rate, scene_key, scenes
 from prune_env.methods import kind_of
 from prune_env.metrics import Interval, removal_fraction
 from prune_env.records import Record, bits_from_text, only
@@ -69,6 +69,7 @@ class Row:
         certified: Accuracy on `certify` of each unit that has it.
         kept: Heads kept of each unit.
         units: All of the row's units.
+        precisions: Of each attacker's defenders, where records tell.
     """
 
     scene: Scene
@@ -98,6 +99,7 @@ class Row:
     certified: dict[Unit, float] = field(compare=False, repr=False)
     kept: Values = field(compare=False, repr=False)
     units: tuple[Unit, ...]
+    precisions: dict[int, str] = field(default_factory=dict, compare=False)
 
     @property
     def attackers(self) -> int:
@@ -139,14 +141,14 @@ def make_rows(records: Iterable[Record], resampler: Resampler | None = None) -> 
     one_victim_an_attacker(victims)
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in victims:
-        groups.setdefault((family_of(record.victim), record.method, canonical(record.config)), []).append(record)
+        groups.setdefault((family_of(record.victim), record.method, canonical(declared(record))), []).append(record)
     found = list(groups.values())
     known = scenes(found)
     labels = [label(group[0]) for group in found]
     notes: dict[int, str] = {}
     for called in set(labels):
         alike = [group for group, one in zip(found, labels, strict=True) if one == called]
-        notes.update(zip(map(id, alike), differences([group[0].config for group in alike]), strict=True))
+        notes.update(zip(map(id, alike), differences([declared(group[0]) for group in alike]), strict=True))
     make = resampler or Resampler()
     rows = [_row(group, known[scene_key(group[0])], notes[id(group)], cells, make) for group in found]
     return sorted(rows, key=_order)
@@ -206,6 +208,9 @@ def _row(group: list[Record], scene: Scene, note: str, cells: dict[str, Record],
         },
         kept={unit: np.array([heads_kept_of(record)], dtype=np.float64) for unit, record in records.items()},
         units=tuple(sorted(records)),
+        precisions={
+            attacker: str(record.config["training"].get("precision", "")) for (attacker, _), record in records.items()
+        },
     )
 
 

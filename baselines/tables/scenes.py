@@ -40,8 +40,21 @@ class Scene:
 
 def scene_key(record: Record) -> tuple[str, str]:
     """Returns what names a record's scene: the family, and protocol and fine-tuning but for the rate as JSON."""
-    training = {name: value for name, value in record.config["training"].items() if name != "learning_rate"}
-    return family_of(record.victim), canonical({"protocol": record.config["protocol"], "training": training})
+    config = declared(record)
+    training = {name: value for name, value in config["training"].items() if name != "learning_rate"}
+    return family_of(record.victim), canonical({"protocol": config["protocol"], "training": training})
+
+
+def declared(record: Record) -> dict[str, Any]:
+    """Returns a record's settings with the precision that its protocol asks for.
+
+    "auto" is bfloat16 on one machine and float32 on another. That sets no scene apart: attackers are independent
+    repetitions, and both sides of a difference share theirs (PROTOCOL.md). Tables say who was trained in which.
+    """
+    asked = record.config["protocol"].get("training", {}).get("precision")
+    if asked is None:
+        return record.config
+    return {**record.config, "training": {**record.config["training"], "precision": asked}}
 
 
 def scenes(groups: Sequence[list[Record]]) -> dict[tuple[str, str], Scene]:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from prune_env.baselines.tables.columns import main_table
 from prune_env.baselines.tables.costs import recovery_passes
 from prune_env.baselines.tables.hierarchy import Resampler
 from prune_env.baselines.tables.paper_cells import paper_cell, rank
 from prune_env.baselines.tables.rows import Row, make_rows
+from prune_env.baselines.tables.rule import rate_rule
 from prune_env.baselines.tables.scenes import differences
 from prune_env.baselines.tables.split import splits
 from prune_env.errors import RecordError
@@ -129,6 +131,22 @@ def test_fine_tuning_that_differs_makes_another_scene() -> None:
         "alpha, protocol phrases-15k, training.epochs=1",
         "alpha, protocol phrases-15k, training.epochs=3",
     }
+
+
+def test_what_a_machine_makes_of_auto_sets_no_scene_apart_and_is_said() -> None:
+    def trained(attacker: int, precision: str) -> Record:
+        record = attacked(attacker)
+        settings = {"training": {"learning_rate": 2e-5, "precision": "auto"}}
+        training = {**record.config["training"], "precision": precision}
+        return replace(record, config={**record.config, "protocol": settings, "training": training})
+
+    rows = make_rows([trained(11, "float32"), trained(12, "bfloat16")])
+    (row,) = rows
+    assert (row.attackers, row.note) == (2, "")
+    said = "Fine-tuned in bfloat16 with attackers 12; in float32 with attackers 11."
+    assert said in main_table(rows, rate_rule(rows), paper=False).note
+    (alone,) = make_rows([trained(11, "float32")])
+    assert "Fine-tuned" not in main_table([alone], rate_rule([alone]), paper=False).note
 
 
 def test_the_split_adds_up() -> None:
