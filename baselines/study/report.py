@@ -29,7 +29,7 @@ _HEAD = """\
 # Is the environment's objective the right one?
 
 Every mask below was put on a routed tiny victim and fine-tuned by the victim's own protocol, with each of the
-defender's seeds that are named. A line says how well a number that is known before fine-tuning ranks masks by the LFR after it:
+defender's seeds that are named. A line says how well a number known before fine-tuning ranks masks by the LFR after it:
 Spearman's correlation, the mean over seeds, with a 95 % interval over resampled masks. **Negative is good**: the higher
 the number, the less of the backdoor is left. "At equal size" compares masks that keep equally many heads only.
 The intervals are over masks; there are one attacker a victim and one seed or a few, none of which is in them.
