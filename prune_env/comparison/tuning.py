@@ -8,7 +8,8 @@ from prune_env.comparison.rows import place
 
 _NOTHING = "nothing to set"
 _HEADS = "defaults of `heads`, chosen on the embedded twins"
-_FAMILY = f"{_HEADS}; `n_epochs` and `minibatches` for families: not recorded"
+_FAMILY = f"{_HEADS}; `n_epochs` and `minibatches` for families set by hand, not tuned"
+_LINEAR = "discount chosen on random synthetic tables; the rest set by hand, not tuned"
 _UNKNOWN = "not recorded"
 _METHOD = "the method's own constants, see its file; none tuned for this comparison"
 
@@ -26,14 +27,14 @@ TUNING: dict[str, str] = {
     "script-anp": "epochs of its metric chosen on `tiny-syntactic`, by its gates alone; the rest as its file says",
     "script-pure": _METHOD,
     "script-epsilon-greedy": _METHOD,
-    "linear": _UNKNOWN,
-    "linear-slots": _UNKNOWN,
+    "linear": _LINEAR,
+    "linear-slots": _LINEAR,
     "ppo": _HEADS,
     "ppo-mlp": _UNKNOWN,
     "maskable-ppo": f"{_HEADS}; those of `mlp` on synthetic tables",
     "a2c": _HEADS,
     "dqn": _HEADS,
-    "trained-linear": _UNKNOWN,
+    "trained-linear": _LINEAR,
     "trained-ppo": _FAMILY,
     "trained-maskable-ppo": _FAMILY,
     "trained-dqn": _HEADS,

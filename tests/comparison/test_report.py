@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from prune_env.comparison import CONTESTANTS, episodes, transfer
 from prune_env.comparison.picture import curves_of
 from prune_env.comparison.report import END, START, markdown, title, update_readme, write
 from prune_env.comparison.rows import rows_of
-from prune_env.comparison.trials import Trial
+from prune_env.comparison.trials import Trial, load
 from prune_env.comparison.tuning import TUNING
 from prune_env.comparison.verdict import contrasts, headline, sentences
 from prune_env.errors import OutputError, RecordError
@@ -271,3 +272,11 @@ def test_a_readme_is_kept_up_to_date(tmp_path: Path) -> None:
         update_readme(tmp_path / "README.md", trials) if readme.write_text("none") == 0 else update_readme(
             readme, trials
         )
+
+
+def test_the_projects_readme_says_what_the_committed_trials_say(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    files = sorted((root / "baselines" / "results" / "compare").glob("*.jsonl"))
+    assert [file.stem for file in files] == ["family", "tabular"]
+    readme = shutil.copy(root / "README.md", tmp_path)
+    assert not update_readme(Path(readme), [trial for file in files for trial in load([file])])
