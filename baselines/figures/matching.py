@@ -11,7 +11,7 @@ from typing import Any
 from prune_env.baselines.families import family_of
 from prune_env.baselines.summary import REFERENCE, constraint_of, matching, members_in, one_version
 from prune_env.baselines.tables.hierarchy import Unit
-from prune_env.baselines.tables.scenes import differences
+from prune_env.baselines.tables.scenes import declared, differences
 from prune_env.baselines.tables.words import count
 from prune_env.errors import FigureError
 from prune_env.methods import METHODS, get_method
@@ -171,7 +171,7 @@ def by_setting(found: Iterable[Pair]) -> dict[str, list[Pair]]:
     Returns:
         Note -> records; the note says what sets a configuration apart from the others, "" where there is only one.
     """
-    return _apart(found, lambda pair: pair.record.config)
+    return _apart(found, lambda pair: declared(pair.record))
 
 
 def _apart(found: Iterable[Pair], settings: Callable[[Pair], dict[str, Any]]) -> dict[str, list[Pair]]:
@@ -186,8 +186,9 @@ def _apart(found: Iterable[Pair], settings: Callable[[Pair], dict[str, Any]]) ->
 
 
 def _circumstances(pair: Pair) -> dict[str, Any]:
-    training = {name: value for name, value in pair.record.config["training"].items() if name != "learning_rate"}
-    return {"protocol": pair.record.config["protocol"], "training": training}
+    config = declared(pair.record)
+    training = {name: value for name, value in config["training"].items() if name != "learning_rate"}
+    return {"protocol": config["protocol"], "training": training}
 
 
 def searched(found: Iterable[Pair]) -> list[Pair]:

@@ -144,11 +144,9 @@ def _row(family: tuple[str, str], point: Point) -> tuple[Cell, ...]:
 def _says(family: tuple[str, str], found: Sequence[Point]) -> str:
     parts = []
     for name, line in by_name(found).items():
-        first, last = line[0], line[-1]
-        parts.append(
-            f"{name} {100 * first.points.value:.1f} points at {first.sentences:,} and {100 * last.points.value:.1f} "
-            f"at {last.sentences:,} (ACC {100 * first.acc.value:.1f} and {100 * last.acc.value:.1f})"
-        )
+        ends = line if len(line) == 1 else [line[0], line[-1]]
+        points = " and ".join(f"{100 * one.points.value:.1f} points at {one.sentences:,}" for one in ends)
+        parts.append(f"{name} {points} (ACC {' and '.join(f'{100 * one.acc.value:.1f}' for one in ends)})")
     return f"On {family[0]} above the floor: {'; '.join(parts)}."
 
 
