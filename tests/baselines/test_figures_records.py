@@ -218,11 +218,13 @@ def test_scarcity_draws_each_amount(tmp_path: Path) -> None:
     records = [
         *both("ft", (1, 1, 1, 0), (0, 0, 0, 0), **with_data(200)),
         *both("ft", (1, 0, 0, 0), (0, 0, 0, 0), **with_data(2000)),
+        *both("gradient", (1, 1, 0, 0), (0, 0, 0, 0), **with_data(2000)),
     ]
     (picture,) = drawn("scarcity", records, tmp_path)
     assert row_of(picture, sentences=200)["above_floor"] == 0.75
-    assert row_of(picture, sentences=2000)["above_floor"] == 0.25
-    assert "ft 75.0 points at 200 and 25.0 at 2,000" in picture.says[0]
+    assert row_of(picture, sentences=2000, method="ft")["above_floor"] == 0.25
+    assert "ft 75.0 points at 200 and 25.0 points at 2,000 (ACC" in picture.says[0]
+    assert "gradient 50.0 points at 2,000 (ACC" in picture.says[0]
 
 
 def test_threshold_and_scarcity_keep_settings_apart(tmp_path: Path) -> None:
