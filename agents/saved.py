@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.policies import BasePolicy
 
+from prune_env.agents.action_masks import masks_of
 from prune_env.agents.one_head import one_bit
 from prune_env.agents.sb3 import get_agent, policy_class
 from prune_env.agents.transfer import spaces_for, transfer
@@ -123,7 +124,7 @@ class SavedAgent:
 
 
 class MaskedAgent(SavedAgent):
-    """One that is told what each bit may be, if it is asked with masks."""
+    """One that is told what each bit may be: by who asks, or else by the observation."""
 
     def predict(
         self,
@@ -133,8 +134,9 @@ class MaskedAgent(SavedAgent):
         deterministic: bool = False,
         action_masks: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.int8], Any]:
-        """Returns the action, see `SavedAgent`; `action_masks` are those of the environment."""
-        return self._act(observation, deterministic, {"action_masks": action_masks}), state
+        """Returns the action, see `SavedAgent`; `action_masks` are those of the environment, which None reads off."""
+        masks = masks_of(observation) if action_masks is None else action_masks
+        return self._act(observation, deterministic, {"action_masks": masks}), state
 
 
 def acting(card: AgentCard, policy: BasePolicy, seed: int = 0) -> SavedAgent:

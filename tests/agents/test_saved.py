@@ -72,6 +72,21 @@ def test_a_masked_agent_asks_for_no_head_that_is_gone(tmp_path: Path) -> None:
     assert sum(info["ignored_heads"] for info in infos) == 0
 
 
+def test_a_masked_agent_that_is_handed_no_masks_reads_them_off(tmp_path: Path) -> None:
+    saved = agent("maskable-ppo")
+    save_agent(tmp_path, saved.card, saved.policy)
+    loaded, environment, ignored, steps = load_agent(tmp_path, seed=5), env(), 0, 0
+    for seed in range(5):
+        observation, _ = environment.reset(seed=seed)
+        done = False
+        while not done:
+            action, _ = loaded.predict(observation)
+            observation, _, terminated, truncated, info = environment.step(action)
+            done, ignored, steps = terminated or truncated, ignored + info["ignored_heads"], steps + 1
+    assert steps > 10
+    assert ignored == 0
+
+
 def test_draws_come_from_the_seed(tmp_path: Path) -> None:
     saved = agent()
     save_agent(tmp_path, saved.card, saved.policy)
