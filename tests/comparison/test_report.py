@@ -276,7 +276,7 @@ def test_a_readme_is_kept_up_to_date(tmp_path: Path) -> None:
 
 def test_the_projects_readme_says_what_the_committed_trials_say(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    files = sorted((root / "baselines" / "results" / "compare").glob("*.jsonl"))
+    files = sorted((root / "prune_env" / "comparison" / "results").glob("*.jsonl"))
     assert [file.stem for file in files] == ["family", "tabular"]
     readme = shutil.copy(root / "README.md", tmp_path)
     assert not update_readme(Path(readme), [trial for file in files for trial in load([file])])
