@@ -22,8 +22,7 @@ from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import BudgetSpentError, CheckpointError
 from prune_env.rollout import Policy, rollout
 from prune_env.seeds import derive
-
-TABULAR_ID = "BertHeadPruneTabular-v0"
+from prune_env.tabular.environment import TABULAR_ID
 
 IDLE = 50
 """Episodes with chance in a row that ask for nothing new, after which there are no more."""
