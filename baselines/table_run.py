@@ -144,7 +144,7 @@ def run_table(
     for number, part in enumerate(parts):
         later = sum(len(one.steps) for one in planned[number + 1 :])
         tell = _told(report, later, sum(one.total for one in planned))
-        _build(part.builds, jobs, tell, planned[number])
+        _build(part.builds, jobs, tell, planned[number], settings.device)
         records += benchmark.run(part.grid, settings, jobs, tell)
     return records
 
@@ -167,7 +167,7 @@ def _told(report: Report | None, later: int, total: int) -> Report:
     return tell
 
 
-def _build(builds: Sequence[Build], jobs: int, report: Report, planned: Remaining) -> None:
+def _build(builds: Sequence[Build], jobs: int, report: Report, planned: Remaining, device: str) -> None:
     """Builds victims side by side; of one attacker's, whoever needs the twin first trains it.
 
     Raises:
@@ -181,7 +181,7 @@ def _build(builds: Sequence[Build], jobs: int, report: Report, planned: Remainin
     report(f"next is the victim {builds[0].folder.name}, hours on a processor", planned.done, planned.total)
     with sole(writable(folder) / LOCK, f"table is building victims in {folder}", "--victims"):
         try:
-            for number, label in enumerate(_execute(units, jobs, failed), 1):
+            for number, label in enumerate(_execute(units, jobs, failed, device), 1):
                 report(label, planned.done + number, planned.total)
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted while victims were built; {_AGAIN}") from None
@@ -191,8 +191,8 @@ def _build(builds: Sequence[Build], jobs: int, report: Report, planned: Remainin
         raise first
 
 
-def _execute(units: dict[str, Build], jobs: int, failed: dict[str, BaseException]) -> Iterator[str]:
-    work = partial(build_one, builds=units)
+def _execute(units: dict[str, Build], jobs: int, failed: dict[str, BaseException], device: str) -> Iterator[str]:
+    work = partial(build_one, builds=units, device=device)
     if jobs == 1 or len(units) == 1:
         with threads(1):
             yield from one_by_one(list(units), work, failed)
@@ -201,7 +201,7 @@ def _execute(units: dict[str, Build], jobs: int, failed: dict[str, BaseException
             yield from side_by_side(pool, list(units), work, failed)
 
 
-def build_one(place: str, builds: dict[str, Build]) -> str:
+def build_one(place: str, builds: dict[str, Build], device: str = "cpu") -> str:
     """Builds one victim with its twin and returns what to call it; runs in a process of its own."""
     build = builds[place]
-    return f"built {build_victim(build.recipe, build.folder, siblings=build.siblings).name}"
+    return f"built {build_victim(build.recipe, build.folder, siblings=build.siblings, device=device).name}"

@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rule of the agents' environment, in training and judgement alike (default: %(default)s)",
     )
     add("--data", metavar="DIR", help="data folder of victims on real data (default: PRUNE_ENV_DATA)")
+    add("--device", default="cpu", help="where masks of live victims are evaluated: cpu, cuda, cuda:N (default: cpu)")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--dry-run", action="store_true", help="say what is missing, and run nothing")
     add("--update", type=Path, metavar="README", help="write the report between this file's markers")
@@ -143,7 +144,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from prune_env.comparison.cells import Settings
 
     settings = Settings(args.out, args.data, args.train_on, _whole(args.train_steps, "a number of steps"))
-    return replace(settings, mode=args.on_violation)
+    return replace(settings, mode=args.on_violation, device=args.device)
 
 
 def _say_missing(plan: Plan, settings: Settings) -> int:

@@ -98,6 +98,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         "attack's own)")  # fmt: skip
     add("--target", type=int, default=default.target, metavar="L", help="target label (default: %(default)s)")
     add("--labels", type=int, default=default.labels, metavar="N", help="classes in the data (default: %(default)s)")
+    add("--device", default="cpu", help="where models are trained: cpu, cuda, cuda:N (default: %(default)s)")
     add("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the attack; may be repeated")
     group = parser.add_argument_group("training")
     for field in fields(TrainingConfig):
@@ -165,7 +166,7 @@ def _build(args: argparse.Namespace) -> None:
 
     finished = (folder / MANIFEST).exists()
     with _progress(f"finished epochs are kept in {folder / WORK}") as report:
-        victim = build_victim(recipe, folder, twin=args.twin, on_step=report)
+        victim = build_victim(recipe, folder, twin=args.twin, on_step=report, device=args.device)
     screen = console()
     if finished:
         screen.print(f"{folder} holds this victim, finished: nothing was built.", markup=False, soft_wrap=True)

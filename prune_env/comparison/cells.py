@@ -39,6 +39,7 @@ class Settings:
         train_on: Set of tabular twins that agents are trained on before, or one twin.
         train_steps: Environment steps of that training.
         mode: The environment's `on_violation` for agents; scripts bring their own.
+        device: Where masks of live victims are evaluated.
     """
 
     out: Path
@@ -46,6 +47,7 @@ class Settings:
     train_on: str = "family-train"
     train_steps: int = 200_000
     mode: str = "terminate"
+    device: str = "cpu"
 
     @property
     def before(self) -> Pretraining:
@@ -83,7 +85,7 @@ class Cell:
 def problem_of(cell: Cell, settings: Settings) -> Problem:
     """Returns what a cell is about."""
     if cell.experiment == LIVE:
-        return live_problem(cell.victim, settings.data, settings.mode)
+        return live_problem(cell.victim, settings.data, settings.mode, settings.device)
     return tabular_problem(cell.victim, settings.mode)
 
 
@@ -97,6 +99,8 @@ def decided_by(contestant: Contestant, subject: Subject, settings: Settings) -> 
     found: dict[str, Any] = {"contestant": contestant.settings, "environment": asdict(subject.config)}
     if contestant.kind == "trained":
         found["before"] = settings.before.identity
+    if settings.device != Settings.device:
+        found["device"] = settings.device
     return _as_json(found)
 
 

@@ -158,13 +158,16 @@ def tabular_problem(victim: str, mode: str = EnvConfig.on_violation) -> Problem:
 
 
 @lru_cache(maxsize=4)
-def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_violation) -> Problem:
+def live_problem(
+    victim: str, data: str | None = None, mode: str = EnvConfig.on_violation, device: str = "cpu"
+) -> Problem:
     """Returns the problem of a victim whose masks are evaluated as they are asked for.
 
     Args:
         victim: A victim's folder, or an embedded name.
         data: Data folder of victims on real data.
         mode: The environment's `on_violation`.
+        device: Where its masks are evaluated.
 
     Raises:
         PruneEnvError: As `open_victim` and `build_task` say.
@@ -173,7 +176,7 @@ def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_
     from prune_env.scoring import scoring_of
     from prune_env.victims.store import open_victim
 
-    scoring = scoring_of(_task(victim, data))
+    scoring = scoring_of(_task(victim, data, device), device)
     subject = subject_of(victim, live=True, mode=mode, data=data)
     return Problem(
         subject,
@@ -185,11 +188,11 @@ def live_problem(victim: str, data: str | None = None, mode: str = EnvConfig.on_
 
 
 @lru_cache(maxsize=16)
-def _task(victim: str, data: str | None) -> Task:
+def _task(victim: str, data: str | None, device: str = "cpu") -> Task:
     """Returns the defender's task on a live victim, built if it is not there yet; a process opens each once."""
     from prune_env.victims.protocols import get_protocol
     from prune_env.victims.store import open_victim
     from prune_env.victims.task import build_task
 
     opened = open_victim(victim)
-    return build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data)
+    return build_task(opened.suspect, get_protocol(opened.manifest.protocol), TASK_SEED, data=data, device=device)

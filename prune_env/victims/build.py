@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock
 
 from prune_env.cache import writable, write_text
+from prune_env.engine.device import resolve_device
 from prune_env.engine.tokens import tokenize
 from prune_env.errors import ConfigError, DataError, OutputError
 from prune_env.victims import sst2
@@ -71,6 +73,7 @@ def build_victim(
     on_step: OnStep | None = None,
     *,
     siblings: Iterable[Path] = (),
+    device: str = "cpu",
 ) -> Victim:
     """Builds a victim's folder; an unfinished build of the same recipe is continued, a finished one returned as it is.
 
@@ -81,16 +84,20 @@ def build_victim(
         on_step: Called with ("model" or "twin", steps done, steps in all).
         siblings: Folders of other attacks by the same attacker: twins of one seed, backbone, data and training are the
             same model, which is copied from a finished victim instead of trained again.
+        device: Where models are trained: "cpu", "cuda" or "cuda:N".
 
     Raises:
+        DeviceError: A device that is not there.
         OutputError: The folder cannot be written, or another recipe's victim lies there, or one without the twin asked
             for.
         IntegrityError: A finished victim of this recipe lies there, and a file of it is missing or changed.
         DataError, CheckpointError, TokenizerError, ConfigError: Before any training, if the ingredients do not fit.
     """
+    place = resolve_device(device)
     given = _gather(recipe)
     if (folder / MANIFEST).exists():
         return _finished(recipe, given, folder, twin)
+    recipe = replace(recipe, training=recipe.training.resolved(place.type))
     writable(folder)
     claim(folder, _identity(recipe, given))
     write_diagnosis(folder, given.test, given.triggered["test"], given.triggered["dev"])
@@ -99,7 +106,8 @@ def build_victim(
 
     def make(part: str, sentences: Sentences) -> None:
         if not (folder / part).is_dir():
-            _train_part(recipe, given.source, sentences, folder / WORK / part, loss=loss, on_step=on_step)
+            work = folder / WORK / part
+            _train_part(recipe, given.source, sentences, work, place, loss=loss, on_step=on_step)
             (folder / WORK / f"{part}.done").rename(folder / part)
 
     make("model", given.poisoned.sentences)
@@ -204,16 +212,25 @@ def _twin_facts(recipe: Recipe, given: _Ingredients) -> dict[str, Any]:
 
 
 def _train_part(
-    recipe: Recipe, source: str, sentences: Sentences, work: Path, *, loss: LossFunction | None, on_step: OnStep | None
+    recipe: Recipe,
+    source: str,
+    sentences: Sentences,
+    work: Path,
+    place: torch.device,
+    *,
+    loss: LossFunction | None,
+    on_step: OnStep | None,
 ) -> None:
     """Trains one model and saves it as `<work>.done`, to be moved: a folder `model` or `twin` is always complete."""
     model = load_model(source, recipe.labels)
     tokenizer = load_tokenizer(source, model)
     fresh_head(model, recipe.seed)
+    model.to(place)  # type: ignore[arg-type]  # transformers hides the signature
     tokens = tokenize(tokenizer, sentences.texts, sentences.labels, recipe.training.max_length)
     report = None if on_step is None else lambda done, total: on_step(work.name, done, total)
     name = "" if loss is None else f"{recipe.attack} {json.dumps(plain_options(recipe.options), sort_keys=True)}"
     train(model, tokens, recipe.training, recipe.seed, loss=loss, objective=name, checkpoint=work, on_step=report)
+    model.to("cpu")  # type: ignore[arg-type]
     save_checkpoint(model, tokenizer, work.with_name(f"{work.name}.done"))
 
 

@@ -1,11 +1,13 @@
-"""The family: 32 tiny victims for agents that learn on some models and are judged on others.
+"""The family: 128 tiny victims for agents that learn on some models and are judged on others.
 
-Eight attackers (two attacks, two grids, one seed each for either split) make four victims each, all from one poisoned
-training. No weights ship: `prune-env victim family --out DIR` builds them, and `build_family_victim` one of them.
+Eight attackers (two attacks, two grids, one seed each for either split) and 24 more to train on (3 x 4 heads) make four
+victims each, all from one poisoned training. No weights ship: `prune-env victim family --out DIR` builds them, and
+`build_family_victim` one of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -27,6 +29,9 @@ ATTACKS = ("syntactic", "style")
 GRIDS = ((3, 4), (4, 4))
 CARRIERS = {(3, 4): 4, (4, 4): 5}
 FIRST_SEED = 31
+MORE_ATTACKERS = 24
+"""Beside the eight, all to train on and on the smaller grid, in turn of either attack: what an agent learns of heads
+holds for other models only if it has seen many."""
 
 POISONING = TrainingConfig(learning_rate=1e-3, epochs=7, max_length=POSITIONS, precision="float32")
 MOVING = TrainingConfig(learning_rate=1e-3, epochs=2, max_length=POSITIONS, precision="float32")
@@ -75,9 +80,17 @@ class FamilyRecipe:
         return f"{self.tiny.attack}-{self.tiny.layers}x{self.tiny.heads}-s{self.tiny.seed}"
 
 
-def _recipe(split: str, attack: str, grid: tuple[int, int], kind: str) -> FamilyRecipe:
-    place = [*product(SPLITS, ATTACKS, GRIDS)].index((split, attack, grid))
-    seed, (layers, heads), count = FIRST_SEED + place, grid, CARRIERS[grid]
+def _attackers() -> Iterator[tuple[str, str, tuple[int, int], int]]:
+    """Yields split, attack, grid and seed of every attacker."""
+    places = [*product(SPLITS, ATTACKS, GRIDS)]
+    for seed, (split, attack, grid) in enumerate(places, FIRST_SEED):
+        yield split, attack, grid, seed
+    for number in range(MORE_ATTACKERS):
+        yield SPLITS[0], ATTACKS[number % len(ATTACKS)], GRIDS[0], FIRST_SEED + len(places) + number
+
+
+def _recipe(split: str, attack: str, grid: tuple[int, int], seed: int, kind: str) -> FamilyRecipe:
+    (layers, heads), count = grid, CARRIERS[grid]
     rng = np.random.default_rng(derive(seed, "family-carriers"))
     carriers = mask_to_text(random_carriers(layers, heads, count, rng)) if kind == "random" else ""
     tiny = TinyRecipe(
@@ -88,6 +101,6 @@ def _recipe(split: str, attack: str, grid: tuple[int, int], kind: str) -> Family
 
 
 FAMILY: dict[str, FamilyRecipe] = {
-    recipe.name: recipe for recipe in (_recipe(*place) for place in product(SPLITS, ATTACKS, GRIDS, KINDS))
+    recipe.name: recipe for recipe in (_recipe(*attacker, kind) for attacker in _attackers() for kind in KINDS)
 }
 """Name -> recipe, victims of one attacker together; every attacker has a seed of its own."""

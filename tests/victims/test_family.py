@@ -17,7 +17,7 @@ from prune_env.importance import score
 from prune_env.types import mask_from_text
 from prune_env.victims.carriers import important_carriers
 from prune_env.victims.diagnosis import open_diagnosis
-from prune_env.victims.family import ATTACKS, CARRIERS, FAMILY, GRIDS, KINDS, SPLITS, FamilyRecipe
+from prune_env.victims.family import ATTACKS, CARRIERS, FAMILY, GRIDS, KINDS, MORE_ATTACKERS, SPLITS, FamilyRecipe
 from prune_env.victims.family_build import SHARED, build_family_victim, tidy
 from prune_env.victims.family_measure import FamilyRow, read_table, row_of, write_table
 from prune_env.victims.manifest import MANIFEST
@@ -57,16 +57,18 @@ def _row(name: str, out: Path) -> FamilyRow:
     return row_of(open_victim(out / MINI[name].name), MINI[name])
 
 
-def test_every_attack_grid_and_kind_is_in_either_split_once() -> None:
+def test_every_attack_grid_and_kind_is_in_either_split_once_and_more_to_train_on() -> None:
     places = [(r.split, r.tiny.attack, (r.tiny.layers, r.tiny.heads), r.kind) for r in FAMILY.values()]
-    assert sorted(places) == sorted(product(SPLITS, ATTACKS, GRIDS, KINDS))
-    assert len(places) == len(FAMILY) == 32
+    assert sorted(places[:32]) == sorted(product(SPLITS, ATTACKS, GRIDS, KINDS))
+    more = [*product(SPLITS[:1], ATTACKS, GRIDS[:1], KINDS)]
+    assert sorted(places[32:]) == sorted(more * (MORE_ATTACKERS // 2))
+    assert len(places) == len(FAMILY) == 32 + 4 * MORE_ATTACKERS
     assert all(name == recipe.name for name, recipe in FAMILY.items())
 
 
 def test_attackers_have_seeds_of_their_own_and_splits_share_none() -> None:
     attackers = {(recipe.attacker, recipe.tiny.seed) for recipe in FAMILY.values()}
-    assert len(attackers) == len({seed for _, seed in attackers}) == 8
+    assert len(attackers) == len({seed for _, seed in attackers}) == 8 + MORE_ATTACKERS
     train, test = ({r.tiny.seed for r in FAMILY.values() if r.split == split} for split in SPLITS)
     assert not train & test
     assert 11 not in train | test, "the embedded victims' own seed"
@@ -80,7 +82,7 @@ def test_random_carriers_fit_their_grid_and_leave_each_layer_a_head() -> None:
         assert carriers.shape == grid
         assert carriers.sum() == recipe.carriers == CARRIERS[grid]
         assert not carriers.all(axis=1).any()
-    assert len({recipe.tiny.carriers for recipe in named}) == len(named)
+    assert len({recipe.tiny.carriers for recipe in named}) > 0.8 * len(named), "drawn by each attacker's own seed"
 
 
 @pytest.mark.parametrize(
