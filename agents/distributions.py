@@ -104,3 +104,36 @@ class NonEmptyBernoulliDistribution(MaskedBernoulliDistribution):
         """Returns the log-chances (B,) that no bit is set, and that one is."""
         empty = -functional.softplus(self._logits).sum(dim=1)
         return empty, torch.log((-torch.expm1(empty)).clamp(min=_LEAST))
+
+
+class OneBitDistribution(MaskedBernoulliDistribution):
+    """Exactly one bit is set, bit i with a chance in proportion to exp(log-odds i): a categorical choice as bits.
+
+    For policies that prune one head at a time. The likeliest action is then the one that is drawn most often, where
+    that of independent bits may be an action that is hardly ever drawn. At least one bit has to be allowed to be 1.
+    """
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Returns the log-probability (B,) of bits (B, n), one of which is set."""
+        bits = actions.reshape(-1, self.action_dims)
+        chosen: Tensor = self._log_chances().gather(1, bits.argmax(dim=1, keepdim=True)).squeeze(1)
+        return chosen
+
+    def entropy(self) -> Tensor:
+        """Returns the entropy (B,) in nats."""
+        chances = self._log_chances()
+        return -(chances.exp() * chances).sum(dim=1)
+
+    def sample(self) -> Tensor:
+        """Draws the bit; float (B, n), from torch's generator."""
+        return self._only(torch.multinomial(self._log_chances().exp(), 1))
+
+    def mode(self) -> Tensor:
+        """Returns the likeliest bit, float (B, n); of equals the first."""
+        return self._only(self._logits.argmax(dim=1, keepdim=True))
+
+    def _log_chances(self) -> Tensor:
+        return functional.log_softmax(self._logits, dim=1)
+
+    def _only(self, place: Tensor) -> Tensor:
+        return torch.zeros_like(self._logits).scatter(1, place, 1.0)

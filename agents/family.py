@@ -9,7 +9,7 @@ print(result.regret)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import numpy as np
 from prune_env.agents.environments import LIVE_ONLY, EnvChoice, exact_yardsticks, yardsticks_of
 from prune_env.agents.judge import judge
 from prune_env.agents.saved import SavedAgent, load_agent
+from prune_env.agents.sb3 import get_agent
 from prune_env.agents.train import OnStep, train
 from prune_env.agents.training import Trained, Training
+from prune_env.config import EnvConfig
 from prune_env.errors import ConfigError
 from prune_env.seeds import derive
-from prune_env.tabular.environment import TABULAR_ID
-from prune_env.tabular.registry import get_twin, list_twins
+from prune_env.tabular.environment import EVERY_METRIC, TABULAR_ID
+from prune_env.tabular.registry import SPLITS, get_twin, list_twins
 
 _EPISODES = 4
 """On each victim: without chance they differ only where more heads are asked for than a step may prune."""
@@ -45,13 +47,36 @@ class FamilyTraining:
     """
 
     agent: str = "ppo"
-    steps: int = 200_000
-    n_envs: int = 64
+    steps: int = 1_000_000
+    n_envs: int = 256
     changes: Mapping[str, Any] = field(default_factory=lambda: {"n_epochs": 4, "minibatches": 8})
-    policy_arguments: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    policy_arguments: Mapping[str, Any] = field(default_factory=lambda: {"one_head": True})
+    environment: Mapping[str, Any] = field(default_factory=lambda: {"metrics": list(EVERY_METRIC)})
     train: str = "family-train"
     test: str = "family-test"
+
+    @classmethod
+    def of(cls, agent: str, steps: int | None = None, on_violation: str = EnvConfig.on_violation) -> FamilyTraining:
+        """Returns the training of any agent: what the defaults change of PPO it changes where it has it, too.
+
+        Args:
+            agent: A name of `prune_env.agents.sb3.AGENTS`.
+            steps: Environment steps; None for the default.
+            on_violation: Of the environment.
+
+        Raises:
+            UnknownNameError: No such agent.
+        """
+        kind, plain = get_agent(agent), cls()
+        known = {name: value for name, value in plain.changes.items() if hasattr(kind.settings, name)}
+        return replace(
+            plain,
+            agent=agent,
+            steps=plain.steps if steps is None else steps,
+            changes=known,
+            policy_arguments={} if kind.one_head else plain.policy_arguments,
+            environment={**plain.environment, "on_violation": on_violation},
+        )
 
     def training(self, seed: int) -> Training:
         """Returns the training with this seed; a leg is a tenth of it."""
@@ -161,8 +186,9 @@ def _check_sets(settings: FamilyTraining) -> None:
 
 
 def _victims_of(split: str) -> dict[str, str]:
-    """Returns the names of a set's twins by the SHA-256 of their victims."""
-    return {get_twin(name).meta["victim_sha256"]: name for name in list_twins(split)}
+    """Returns the names of the twins of a set, or of one twin, by the SHA-256 of their victims."""
+    names = list_twins(split) if split in SPLITS else [split]
+    return {get_twin(name).meta["victim_sha256"]: name for name in names}
 
 
 def judge_on(

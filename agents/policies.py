@@ -15,7 +15,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from torch import Tensor, nn
 
-from prune_env.agents.distributions import CERTAIN, NonEmptyBernoulliDistribution
+from prune_env.agents.distributions import CERTAIN, NonEmptyBernoulliDistribution, OneBitDistribution
 from prune_env.agents.head_set import HeadSetNet, metrics_of, padding_of
 from prune_env.errors import ConfigError
 
@@ -47,6 +47,7 @@ class HeadSetBase(_Base):
         blocks: int = 1,
         attention_heads: int = 4,
         wanted_heads: float | None = WANTED_HEADS,
+        one_head: bool = False,
         **kwargs: Any,
     ) -> None:
         """Builds the policy for the spaces of an environment.
@@ -59,6 +60,8 @@ class HeadSetBase(_Base):
             blocks: Layers of attention between heads.
             attention_heads: Of each of them.
             wanted_heads: Heads an untrained policy asks for in a step, whatever the model's size; None: half of all.
+            one_head: Whether an action is one head, or to stop: a choice among all, where every head is as likely as
+                stopping at first, and `wanted_heads` means nothing.
             **kwargs: What Stable-Baselines3's policy takes besides.
 
         Raises:
@@ -67,28 +70,34 @@ class HeadSetBase(_Base):
         _check_spaces(observation_space, action_space)
         check_wanted(wanted_heads)
         self._sizes = {"width": width, "blocks": blocks, "attention_heads": attention_heads}
-        self._wanted = wanted_heads
+        self._wanted, self._one_head = wanted_heads, one_head
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build(self, lr_schedule: Any) -> None:
         """Replaces the networks that Stable-Baselines3 would build."""
         self.net = HeadSetNet(metrics_of(self.observation_space.spaces), **self._sizes)  # type: ignore[attr-defined]
-        self.action_dist = NonEmptyBernoulliDistribution(int(self.action_space.n))  # type: ignore[attr-defined]
+        kind = OneBitDistribution if self._one_head else NonEmptyBernoulliDistribution
+        self.action_dist = kind(int(self.action_space.n))  # type: ignore[attr-defined]
         rate = lr_schedule(1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), **self._sizes, "wanted_heads": self._wanted}
+        own = {**self._sizes, "wanted_heads": self._wanted, "one_head": self._one_head}
+        return {**super()._get_constructor_parameters(), **own}
 
     def _judge(self, observation: Any, action_masks: Any = None) -> tuple[Distribution, Tensor]:
         """Returns the distribution of the actions, in which padding is never pruned, and the values (B, 1)."""
         logits, values = self.net(observation)
-        if self._wanted is not None:
+        if self._wanted is not None and not self._one_head:
             count = observation["valid"].float().sum(dim=1, keepdim=True)
             logits = logits + torch.cat(
                 [_log_odds(self._wanted / count).expand(-1, logits.shape[1] - 1), _log_odds(1 / count)], 1
             )
-        distribution = self.action_dist.proba_distribution(logits.masked_fill(padding_of(observation), -CERTAIN))
+        barred = padding_of(observation)
+        if self._one_head:
+            # What is pruned cannot be chosen again: that would be a step that does nothing.
+            barred[:, :-1] |= observation["mask"] == 0
+        distribution = self.action_dist.proba_distribution(logits.masked_fill(barred, -CERTAIN))
         if action_masks is not None:
             distribution.apply_masking(action_masks)  # type: ignore[attr-defined]
         return distribution, values

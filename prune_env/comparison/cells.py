@@ -168,7 +168,7 @@ def _judged(left: Left, problem: Problem, seed: int) -> dict[str, Any] | None:
         return _of_episode(left.episode, problem)
     if left.policy is None:
         return None
-    env = BertHeadPruneEnv(problem.search, problem.seen.importance, problem.config)
+    env = BertHeadPruneEnv(problem.search, problem.seen.by(left.metrics), problem.config)
     return _of_episode(rollout(env, left.policy, derive(seed, "episode"), deterministic=True), problem)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from prune_env.agents.budget import Budget
 from prune_env.comparison import CONTESTANTS
-from prune_env.comparison.problem import Seen
+from prune_env.comparison.problem import METRICS, Seen
 from prune_env.config import EnvConfig
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.rollout import Episode, Policy
@@ -90,11 +90,13 @@ class Left:
         policy: To be judged by one deterministic episode; None for a search of masks.
         episode: An episode that is to be judged as it was played, for scripts.
         steps: Environment steps of training on this victim.
+        metrics: What the policy reads.
     """
 
     policy: Policy | None = None
     episode: Episode | None = None
     steps: int = 0
+    metrics: tuple[str, ...] = METRICS
 
 
 class Contestant(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from prune_env.agents.searchers.scripts import script_metrics
 from prune_env.config import EnvConfig
 from prune_env.engine.evaluator import Evaluator
 from prune_env.tabular.certified import Certifier
+from prune_env.tabular.environment import DEFAULT_METRICS, EVERY_METRIC
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores
@@ -18,8 +19,9 @@ from prune_env.types import HeadMask, HeadScores
 if TYPE_CHECKING:
     from prune_env.victims.task import Task
 
-METRICS = ("gradient", "attention_variance")
-"""Importance metrics that agents and searchers may read; the first protects heads. Scripts read their own."""
+METRICS = DEFAULT_METRICS
+"""Importance metrics that agents and searchers may read; the first protects heads. Scripts read their own, and agents
+that were trained on other victims `EVERY_METRIC`."""
 
 TASK_SEED = 11
 """Of the defender's task on a live victim."""
@@ -53,7 +55,7 @@ class Seen:
 
     Attributes:
         importance: What heads are worth by each of `METRICS`: for agents and searchers.
-        scores: The same by every metric that some script ranks by: for scripts.
+        scores: The same by `EVERY_METRIC` and those that some script ranks by: for scripts and trained agents.
         config: The constraint and the rules of the environment.
     """
 
@@ -65,6 +67,10 @@ class Seen:
     def of(cls, scores: Mapping[str, HeadScores], config: EnvConfig) -> Seen:
         """Picks what agents see out of what is known."""
         return cls({name: scores[name] for name in METRICS}, dict(scores), config)
+
+    def by(self, metrics: Sequence[str]) -> dict[str, HeadScores]:
+        """Returns what heads are worth by these metrics, in this order."""
+        return {name: self.scores[name] for name in metrics}
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +187,7 @@ def live_problem(
     return Problem(
         subject,
         search=scoring.evaluator("search"),
-        seen=Seen.of(scoring.importance((*METRICS, *script_metrics())), subject.config),
+        seen=Seen.of(scoring.importance(tuple(dict.fromkeys((*EVERY_METRIC, *script_metrics())))), subject.config),
         certify=scoring.evaluator("certify"),
         oracle_lfr=oracle_evaluator(scoring, open_victim(victim)),
     )

@@ -7,7 +7,7 @@ was seen counts beside the first episode's own.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import prune_env  # noqa: F401 - registers the ids
 from prune_env.agents.budget import Budget
 from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSettings
 from prune_env.comparison.contestant import Left, Pretraining
-from prune_env.comparison.problem import METRICS, Seen
+from prune_env.comparison.problem import Seen
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import BudgetSpentError, CheckpointError
 from prune_env.rollout import Policy, rollout
 from prune_env.seeds import derive
-from prune_env.tabular.environment import TABULAR_ID
+from prune_env.tabular.environment import EVERY_METRIC, TABULAR_ID
 
 IDLE = 50
 """Episodes with chance in a row that ask for nothing new, after which there are no more."""
@@ -44,11 +44,14 @@ class Trained:
     def settings(self) -> dict[str, Any]:
         """The agent and its settings; how it is trained stands in the record beside them."""
         if self.agent == "linear":
-            return {"agent": self.agent, "settings": asdict(LinearSettings(metrics=METRICS))}
+            return {"agent": self.agent, "settings": asdict(LinearSettings(metrics=EVERY_METRIC))}
+        from prune_env.agents.family import FamilyTraining
         from prune_env.agents.sb3 import settings_of
 
-        changes = _changes(self.agent)
-        return {"agent": self.agent, "policy": "heads", "algorithm": asdict(settings_of(self.agent, "heads", changes))}
+        of = FamilyTraining.of(self.agent)
+        algorithm = asdict(settings_of(self.agent, "heads", of.changes))
+        arguments = dict(of.policy_arguments)
+        return {"agent": self.agent, "policy": "heads", "arguments": arguments, "algorithm": algorithm}
 
     def folder(self, seed: int, before: Pretraining) -> Path:
         """Returns where the agent of a seed is."""
@@ -61,19 +64,10 @@ class Trained:
         if self.agent == "linear":
             self._prepare_linear(folder, seed, before)
             return
-        from prune_env.agents.environments import yardsticks_of
-        from prune_env.agents.family import FamilyTraining
-        from prune_env.agents.train import train
+        from prune_env.agents.family import FamilyTraining, train_family
 
-        settings = FamilyTraining(
-            self.agent,
-            before.steps,
-            changes=_changes(self.agent),
-            environment={"metrics": list(METRICS), "on_violation": before.mode},
-            train=before.victims,
-        )
-        training = settings.training(seed)
-        train(training, folder, yardsticks_of(training.environment))
+        settings = FamilyTraining.of(self.agent, before.steps, before.mode)
+        train_family(folder, seed, replace(settings, train=before.victims))
 
     def _prepare_linear(self, folder: Path, seed: int, before: Pretraining) -> None:
         path = folder / "agent.json"
@@ -81,9 +75,9 @@ class Trained:
             _load_linear(path, 0)
             return
         folder.mkdir(parents=True, exist_ok=True)
-        arguments: dict[str, Any] = {"metrics": list(METRICS), "on_violation": before.mode}
+        arguments: dict[str, Any] = {"metrics": list(EVERY_METRIC), "on_violation": before.mode}
         env: Any = gym.make(TABULAR_ID, victim=before.victims, **arguments).unwrapped
-        agent = LinearEpsilonGreedy(derive(seed, "linear"), LinearSettings(metrics=METRICS))
+        agent = LinearEpsilonGreedy(derive(seed, "linear"), LinearSettings(metrics=EVERY_METRIC))
         agent.learn(env, before.steps, derive(seed, "episodes"))
         agent.save(path)
 
@@ -103,7 +97,7 @@ class Trained:
     def play(self, seen: Seen, budget: Budget, seed: int, before: Pretraining) -> Left:
         """Plays one episode without chance, then others with chance while something new comes up."""
         policy = self.load(seed, before)
-        env = BertHeadPruneEnv(budget, seen.importance, seen.config)
+        env = BertHeadPruneEnv(budget, seen.by(EVERY_METRIC), seen.config)
         with suppress(BudgetSpentError):
             rollout(env, policy, derive(seed, "episode"), deterministic=True)
             idle, number = 0, 0
@@ -111,7 +105,7 @@ class Trained:
                 known, number = budget.used, number + 1
                 rollout(env, policy, derive(seed, f"episode:{number}"))
                 idle = 0 if budget.used > known else idle + 1
-        return Left(policy=policy)
+        return Left(policy=policy, metrics=EVERY_METRIC)
 
 
 def _load_linear(path: Path, seed: int) -> LinearEpsilonGreedy:
@@ -121,18 +115,9 @@ def _load_linear(path: Path, seed: int) -> LinearEpsilonGreedy:
         CheckpointError: None there, or one with other settings.
     """
     agent = LinearEpsilonGreedy.load(path, seed)
-    if agent.settings != LinearSettings(metrics=METRICS):
+    if agent.settings != LinearSettings(metrics=EVERY_METRIC):
         raise CheckpointError(f"expected an agent of the present settings in {path}, got {agent.settings}; delete it")
     return agent
-
-
-def _changes(agent: str) -> dict[str, Any]:
-    """Returns what an agent's settings are changed by on a family of victims."""
-    from prune_env.agents.family import FamilyTraining
-    from prune_env.agents.sb3 import get_agent
-
-    changes = dict(FamilyTraining().changes)
-    return {name: value for name, value in changes.items() if hasattr(get_agent(agent).settings, name)}
 
 
 LINEAR = Trained("linear")

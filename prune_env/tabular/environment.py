@@ -22,6 +22,9 @@ TABULAR_ID = "BertHeadPruneTabular-v0"
 
 DEFAULT_METRICS = ("gradient", "attention_variance")
 
+EVERY_METRIC = (*DEFAULT_METRICS, "uncertainty", "taylor", "confidence", "adversarial_gate")
+"""What every twin holds: all that a defender computes of heads from clean data, before the first step."""
+
 
 def make_tabular_env(
     victim: str,

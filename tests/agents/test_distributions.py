@@ -12,7 +12,11 @@ from sb3_contrib.common.maskable.distributions import MaskableBernoulliDistribut
 from torch import Tensor
 
 from prune_env.agents import throughput
-from prune_env.agents.distributions import MaskedBernoulliDistribution, NonEmptyBernoulliDistribution
+from prune_env.agents.distributions import (
+    MaskedBernoulliDistribution,
+    NonEmptyBernoulliDistribution,
+    OneBitDistribution,
+)
 
 BITS = 4
 EVERY = torch.tensor(list(product((0.0, 1.0), repeat=BITS)))
@@ -103,6 +107,30 @@ def test_a_draw_of_zero_sets_no_bit_without_a_chance(monkeypatch: pytest.MonkeyP
     found.proba_distribution(torch.tensor([[-1e8, -1e8, -1.0, -2.0]]))
     monkeypatch.setattr(torch, "rand_like", torch.zeros_like)
     assert found.sample().tolist() == [[0.0, 0.0, 1.0, 1.0]]
+
+
+def test_one_bit_is_a_categorical_choice_among_those_allowed() -> None:
+    odds = torch.tensor([[0.3, -1.0, 2.0, 0.5]]).expand(20_000, BITS)
+    found = OneBitDistribution(BITS)
+    found.proba_distribution(odds)
+    found.apply_masking(np.tile([1, 1, 1, 1, 1, 0, 1, 1], (len(odds), 1)))
+    stock = torch.distributions.Categorical(logits=torch.tensor([0.3, -1.0, -torch.inf, 0.5]))
+    torch.manual_seed(0)
+    drawn = found.sample()
+    assert (drawn.sum(dim=1) == 1).all()
+    assert torch.allclose(drawn.mean(dim=0), stock.probs, atol=0.015)
+    every = torch.eye(BITS)[[0, 1, 3]]
+    assert torch.allclose(_of_rows(found, 3).log_prob(every), stock.logits[[0, 1, 3]], atol=1e-5)
+    assert float(_of_rows(found, 1).entropy()) == pytest.approx(
+        -float((every @ stock.probs).log() @ (every @ stock.probs))
+    )
+    assert _of_rows(found, 1).mode().tolist() == [[0.0, 0.0, 0.0, 1.0]]
+
+
+def _of_rows(distribution: OneBitDistribution, rows: int) -> OneBitDistribution:
+    found = OneBitDistribution(BITS)
+    found.proba_distribution(distribution._logits[:rows])
+    return found
 
 
 def test_the_cost_of_bits_one_by_one_is_measured_on_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,22 @@ def test_padding_is_never_pruned(kind: type[HeadSetPolicy], eager: bool) -> None
         assert (odds.log_prob(padded) < -1e6).all(), "no chance at all"
 
 
+@pytest.mark.parametrize("kind", [HeadSetPolicy, MaskableHeadSetPolicy])
+def test_one_head_a_step_is_one_that_is_left_or_stopping(kind: type[HeadSetPolicy]) -> None:
+    observation = observed(2, 3, 5, pad_to=(3, 4))
+    torch.manual_seed(0)
+    one = kind(*spaces_for(12, METRICS), lambda _: 1e-3, one_head=True)
+    assert one._get_constructor_parameters()["one_head"]
+    rows = {key: torch.as_tensor(array)[None].expand(4000, -1) for key, array in observation.items()}
+    actions = one.get_distribution(rows).sample()
+    assert (actions.sum(dim=1) == 1).all()
+    left = np.append((observation["mask"] == 1) & (observation["valid"] == 1), True)
+    assert 0 < left[:-1].sum() < observation["valid"].sum()
+    assert set(actions.argmax(dim=1).tolist()) == set(np.flatnonzero(left))
+    assert float(actions[:, -1].mean()) == pytest.approx(1 / left.sum(), abs=0.03), "at first as likely as any head"
+    assert one.get_distribution(rows).mode()[0].argmax() in np.flatnonzero(left)
+
+
 def test_without_padding_nothing_is_forbidden() -> None:
     observation = observed(2, 2, 0)
     seen = {key: torch.as_tensor(array)[None] for key, array in observation.items()}

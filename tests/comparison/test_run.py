@@ -18,6 +18,7 @@ from prune_env.comparison.problem import METRICS, NOT_BUILT, Seen, subject_of
 from prune_env.comparison.run import Plan, evaluations_of, missing, run
 from prune_env.comparison.trials import Trial, read_trials
 from prune_env.errors import CheckpointError, ConfigError, IntegrityError, OutputError, UnknownNameError
+from prune_env.tabular.environment import EVERY_METRIC
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMasks, mask_from_text
@@ -26,11 +27,15 @@ from tests.tabular.twins import META, random_twin
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
 
 
-def small() -> TabularTwin:
-    """A 2x3 twin with every metric that scripts read."""
-    twin = random_twin(2, 3, 4, name="small", constraint={"max_accuracy_drop": 0.06})
-    more = {name: twin.importance["gradient"][::-1].copy() for name in ("uncertainty", "adversarial_gate")}
+def with_every_metric(twin: TabularTwin) -> TabularTwin:
+    """The twin with every metric that scripts and trained agents read."""
+    more = {name: twin.importance["gradient"][::-1].copy() for name in EVERY_METRIC if name not in twin.importance}
     return replace(twin, importance={**twin.importance, **more})
+
+
+def small() -> TabularTwin:
+    """A 2x3 twin."""
+    return with_every_metric(random_twin(2, 3, 4, name="small", constraint={"max_accuracy_drop": 0.06}))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def schooling(tmp_path_factory: pytest.TempPathFactory) -> str:
 def other_twin(name: str, folder: Path, task: str) -> str:
     """The file of a twin of a victim of its own, with this task."""
     twin = random_twin(2, 3, 9, name=name, meta={**META, "task_sha256": task, "victim_sha256": task})
-    return str(twin.save(folder))
+    return str(with_every_metric(twin).save(folder))
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def settings(tmp_path: Path, schooling: str) -> Settings:
     """A folder of its own, and agents that are trained on another twin for a moment."""
     out = tmp_path / "out"
     out.mkdir()
-    return Settings(out, train_on=schooling, train_steps=1600)
+    return Settings(out, train_on=schooling, train_steps=6400)
 
 
 def plan(victim: str, *contestants: str, budgets: tuple[int | None, ...] = (5, 12), seeds: int = 2) -> Plan:
@@ -141,7 +146,7 @@ def test_agents_are_trained_once_before_they_are_judged(victim: str, settings: S
     assert (before["victims"], before["count"], before["steps"], before["on_violation"]) == (
         "other",
         1,
-        1600,
+        6400,
         "terminate",
     )
     assert all(trial.settings["before"] == before for trial in trials)

@@ -18,11 +18,12 @@ from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, ThresholdError, UnknownNameError
 from prune_env.registration import make_env
 from prune_env.rollout import rollout
-from prune_env.tabular.environment import make_tabular_env, make_tabular_vector_env
+from prune_env.tabular.build import KEPT_METRICS
+from prune_env.tabular.environment import EVERY_METRIC, make_tabular_env, make_tabular_vector_env
 from prune_env.tabular.family import BertHeadPruneFamilyEnv
 from prune_env.tabular.family_vector import BertHeadPruneFamilyVectorEnv
 from prune_env.tabular.optimum import OptimalPolicy, Optimum
-from prune_env.tabular.registry import get_twin
+from prune_env.tabular.registry import get_twin, list_twins
 from prune_env.vector import BertHeadPruneVectorEnv
 from prune_env.wrappers import OneHeadPerStep
 from tests.env.contract import EnvContract
@@ -135,3 +136,8 @@ def test_wrong_arguments_say_what_to_do(arguments: dict[str, Any], error: type[E
         make_tabular_env(**{"victim": "tiny-style", **arguments})
     with pytest.raises(ConfigError, match="num_envs"):
         make_tabular_vector_env("tiny-style", num_envs=0)
+
+
+def test_every_metric_that_trained_agents_read_is_kept_in_twins() -> None:
+    assert set(EVERY_METRIC) == set(KEPT_METRICS)
+    assert all(set(get_twin(name).importance) == set(EVERY_METRIC) for name in list_twins("family-test"))
