@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that belong to this table are copied to --out first, and their cells not run again")  # fmt: skip
     add("--dry-run", action="store_true", help="list what is missing and about how long it takes, and do nothing")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
-    add("--device", default="cpu", help="where cells are computed: cpu, cuda, cuda:N (default: cpu)")
+    add("--device", default="cpu", help="where victims are built and cells computed: cpu, cuda, cuda:N (default: cpu)")
     group = parser.add_argument_group("victims of the preset paper")
     add = group.add_argument
     add("--victims", type=Path, metavar="DIR", help="folder of victims; missing ones are built there, named "
