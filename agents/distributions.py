@@ -15,6 +15,9 @@ CERTAIN = 1e8
 _LEAST = 1e-30
 """Chance below which it is no longer told apart that any bit is set."""
 
+_ROUNDING = 1e-7
+"""What a draw below 1 is at least below it, in float32."""
+
 
 class MaskedBernoulliDistribution(BernoulliDistribution):
     """n independent bits given by their log-odds; serves masked and plain policies alike.
@@ -111,7 +114,16 @@ class OneBitDistribution(MaskedBernoulliDistribution):
 
     For policies that prune one head at a time. The likeliest action is then the one that is drawn most often, where
     that of independent bits may be an action that is hardly ever drawn. At least one bit has to be allowed to be 1.
+
+    Acting on a larger model than it was trained on, such a policy may set up to `most` bits: the likeliest ones, or
+    those drawn first without putting back, as long as they come before the last bit, which stops. Chances and entropy
+    are those of the first bit.
     """
+
+    def __init__(self, action_dims: int, most: int = 1) -> None:
+        """Takes the number of bits, and how many may be set."""
+        super().__init__(action_dims)
+        self._most = most
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Returns the log-probability (B,) of bits (B, n), one of which is set."""
@@ -125,15 +137,21 @@ class OneBitDistribution(MaskedBernoulliDistribution):
         return -(chances.exp() * chances).sum(dim=1)
 
     def sample(self) -> Tensor:
-        """Draws the bit; float (B, n), from torch's generator."""
-        return self._only(torch.multinomial(self._log_chances().exp(), 1))
+        """Draws bits, float (B, n), from torch's generator."""
+        # Log-odds with Gumbel noise are in the order of draws without putting back.
+        noise = -torch.log(-torch.log(torch.rand_like(self._logits).clamp(_LEAST, 1 - _ROUNDING)))
+        return self._first(self._logits + noise)
 
     def mode(self) -> Tensor:
-        """Returns the likeliest bit, float (B, n); of equals the first."""
-        return self._only(self._logits.argmax(dim=1, keepdim=True))
+        """Returns the likeliest bits, float (B, n)."""
+        return self._first(self._logits)
+
+    def _first(self, order: Tensor) -> Tensor:
+        """Sets the largest, and further ones that are larger than the last bit's."""
+        values, places = order.topk(min(self._most, self.action_dims), dim=1)
+        further = values > order[:, -1:]
+        further[:, 0] = True
+        return torch.zeros_like(order).scatter(1, places, further.to(order.dtype))
 
     def _log_chances(self) -> Tensor:
         return functional.log_softmax(self._logits, dim=1)
-
-    def _only(self, place: Tensor) -> Tensor:
-        return torch.zeros_like(self._logits).scatter(1, place, 1.0)

@@ -48,6 +48,7 @@ class HeadSetBase(_Base):
         attention_heads: int = 4,
         wanted_heads: float | None = WANTED_HEADS,
         one_head: bool = False,
+        most_heads: int = 1,
         **kwargs: Any,
     ) -> None:
         """Builds the policy for the spaces of an environment.
@@ -62,6 +63,8 @@ class HeadSetBase(_Base):
             wanted_heads: Heads an untrained policy asks for in a step, whatever the model's size; None: half of all.
             one_head: Whether an action is one head, or to stop: a choice among all, where every head is as likely as
                 stopping at first, and `wanted_heads` means nothing.
+            most_heads: Heads that a policy with `one_head` may prune in a step all the same, acting on a larger model
+                than it was trained on, see `OneBitDistribution`; it is trained with 1.
             **kwargs: What Stable-Baselines3's policy takes besides.
 
         Raises:
@@ -70,19 +73,20 @@ class HeadSetBase(_Base):
         _check_spaces(observation_space, action_space)
         check_wanted(wanted_heads)
         self._sizes = {"width": width, "blocks": blocks, "attention_heads": attention_heads}
-        self._wanted, self._one_head = wanted_heads, one_head
+        self._wanted, self._one_head, self._most = wanted_heads, one_head, most_heads
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build(self, lr_schedule: Any) -> None:
         """Replaces the networks that Stable-Baselines3 would build."""
         self.net = HeadSetNet(metrics_of(self.observation_space.spaces), **self._sizes)  # type: ignore[attr-defined]
-        kind = OneBitDistribution if self._one_head else NonEmptyBernoulliDistribution
-        self.action_dist = kind(int(self.action_space.n))  # type: ignore[attr-defined]
+        bits = int(self.action_space.n)  # type: ignore[attr-defined]
+        one = self._one_head
+        self.action_dist = OneBitDistribution(bits, self._most) if one else NonEmptyBernoulliDistribution(bits)
         rate = lr_schedule(1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {**self._sizes, "wanted_heads": self._wanted, "one_head": self._one_head}
+        own = {**self._sizes, "wanted_heads": self._wanted, "one_head": self._one_head, "most_heads": self._most}
         return {**super()._get_constructor_parameters(), **own}
 
     def _judge(self, observation: Any, action_masks: Any = None) -> tuple[Distribution, Tensor]:

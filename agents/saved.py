@@ -22,6 +22,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from prune_env.agents.action_masks import masks_of
 from prune_env.agents.one_head import one_bit
+from prune_env.agents.policies import HeadSetBase
 from prune_env.agents.sb3 import get_agent, policy_class
 from prune_env.agents.transfer import spaces_for, transfer
 from prune_env.cache import write_text
@@ -64,8 +65,9 @@ class AgentCard:
 class SavedAgent:
     """A policy as the environment wants it: one bit a slot and stop, whatever the agent's own actions are.
 
-    A policy over the set of heads acts on a model of any size. DQN has no chance of its own: it acts the same either
-    way.
+    A policy over the set of heads acts on a model of any size. One that prunes one head a step prunes up to two a step
+    in a grid of twice the slots that it was trained on, and so on: the same share of the model. DQN has no chance of
+    its own: it acts the same either way.
 
     Attributes:
         card: What it is.
@@ -117,9 +119,9 @@ class SavedAgent:
         if slots not in self._sized:
             observation_space, bits = spaces_for(slots, self.card.metrics)
             one_head = isinstance(self.policy.action_space, spaces.Discrete)
-            self._sized[slots] = transfer(
-                self.policy, observation_space, spaces.Discrete(slots + 1) if one_head else bits
-            )
+            action_space = spaces.Discrete(slots + 1) if one_head else bits
+            share = {"most_heads": max(1, slots // self.card.slots)} if isinstance(self.policy, HeadSetBase) else {}
+            self._sized[slots] = transfer(self.policy, observation_space, action_space, **share)
         return self._sized[slots]
 
 

@@ -18,7 +18,7 @@ from prune_env.layout import Layout
 from prune_env.observation import Observer
 
 
-def transfer(source: BasePolicy | Path | str, observation_space: Any, action_space: Any) -> BasePolicy:
+def transfer(source: BasePolicy | Path | str, observation_space: Any, action_space: Any, **changes: Any) -> BasePolicy:
     """Returns a policy with the same weights for other spaces, which Stable-Baselines3's own `load` refuses.
 
     transfer("runs/tiny", environments.single_observation_space, environments.single_action_space)
@@ -27,6 +27,7 @@ def transfer(source: BasePolicy | Path | str, observation_space: Any, action_spa
         source: A policy over the set of heads, or the folder of a saved agent that has one.
         observation_space: Of the other environment, with the same metrics and any number of slots.
         action_space: Its action space.
+        **changes: Arguments of the policy that are to be other ones, such as `most_heads`.
 
     Raises:
         ConfigError: A policy of one size, or an environment that shows other metrics.
@@ -49,7 +50,7 @@ def transfer(source: BasePolicy | Path | str, observation_space: Any, action_spa
             "name the same metrics in its argument `metrics`"
         )
     arguments = {**source._get_constructor_parameters(), "observation_space": observation_space}
-    arguments["action_space"] = action_space
+    arguments |= {"action_space": action_space, **changes}
     found = type(source)(**arguments).to(source.device)
     found.load_state_dict(source.state_dict())
     found.set_training_mode(False)

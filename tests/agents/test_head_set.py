@@ -16,6 +16,7 @@ from prune_env.agents.head_set import HeadSetNet
 from prune_env.agents.maskable import MaskableHeadSetPolicy
 from prune_env.agents.policies import HeadSetPolicy
 from prune_env.agents.q_policy import HeadSetQPolicy
+from prune_env.agents.saved import AgentCard, SavedAgent
 from prune_env.agents.transfer import spaces_for
 from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
@@ -159,6 +160,25 @@ def test_one_head_a_step_is_one_that_is_left_or_stopping(kind: type[HeadSetPolic
     assert set(actions.argmax(dim=1).tolist()) == set(np.flatnonzero(left))
     assert float(actions[:, -1].mean()) == pytest.approx(1 / left.sum(), abs=0.03), "at first as likely as any head"
     assert one.get_distribution(rows).mode()[0].argmax() in np.flatnonzero(left)
+
+
+def test_on_a_larger_model_the_same_share_goes_in_a_step() -> None:
+    torch.manual_seed(0)
+    small = HeadSetPolicy(*spaces_for(6, METRICS), lambda _: 1e-3, one_head=True)
+    card = AgentCard("ppo", "heads", {"one_head": True}, METRICS, 6, {})
+    agent, observation = SavedAgent(card, small), observed(5, 4, 5)
+    left = np.append(observation["mask"] == 1, True)
+    drawn = [agent.predict(observation)[0] for _ in range(200)]
+    assert {int(bits.sum()) for bits in drawn} == {1, 2, 3}, "20 slots are three times 6"
+    assert not any(bits[~left].any() for bits in drawn)
+    assert all(bits.sum() == 1 for bits in drawn if bits[-1]), "after stopping nothing comes"
+    best = agent.predict(observation, deterministic=True)[0]
+    odds = agent._policy_for(observation)
+    seen = {key: torch.as_tensor(array)[None] for key, array in observation.items()}
+    order = odds.get_distribution(seen)._logits[0].argsort(descending=True)[:3].tolist()
+    expected = order[: order.index(20)] if 20 in order[1:] else order[:1] if order[0] == 20 else order
+    assert sorted(np.flatnonzero(best)) == sorted(expected)
+    assert agent.predict(observed(2, 3, 5))[0].sum() == 1
 
 
 def test_without_padding_nothing_is_forbidden() -> None:
