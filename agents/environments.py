@@ -14,6 +14,7 @@ import gymnasium as gym
 from stable_baselines3.common.vec_env import VecMonitor
 
 import prune_env  # noqa: F401 - registers the ids
+from prune_env.agents.noise import NoisyImportance, check_noise
 from prune_env.agents.one_head import VectorOneHeadPerStep
 from prune_env.agents.vec_env import PruneVecEnv
 from prune_env.env import BertHeadPruneEnv
@@ -42,14 +43,18 @@ class EnvChoice:
         arguments: The environment's other arguments.
         shortfall_weight: Price of missing accuracy while training (kappa); None keeps the reward's own. An agent is
             always judged by the environment's own reward.
+        metric_noise: Standard deviation of the noise on importance while training, see `prune_env.agents.noise`; an
+            agent is always judged without.
     """
 
     victim: str
     env_id: str = LIVE_ID
     arguments: Mapping[str, Any] = field(default_factory=dict)
     shortfall_weight: float | None = None
+    metric_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        check_noise(self.metric_noise)
         if self.shortfall_weight is not None:
             if self.arguments.get("reward", "sparsity") != "sparsity":
                 raise ConfigError(
@@ -77,7 +82,7 @@ class EnvChoice:
         Args:
             count: Sub-environments, K >= 1.
             one_head: Whether an action is one head, as DQN needs it.
-            training: Whether `shortfall_weight` counts.
+            training: Whether `shortfall_weight` and `metric_noise` count.
 
         Raises:
             ConfigError: An id that Gymnasium does not know.
@@ -90,7 +95,8 @@ class EnvChoice:
         environments = PruneVecEnv(VectorOneHeadPerStep(made) if one_head else made)
         if training and self.shortfall_weight is not None:
             environments.set_attr("reward", SparsityReward(self.shortfall_weight))
-        return VecMonitor(environments)
+        noisy = training and self.metric_noise > 0
+        return VecMonitor(NoisyImportance(environments, self.metric_noise) if noisy else environments)
 
 
 def best_id(victim: str, arguments: Mapping[str, Any]) -> str:

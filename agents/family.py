@@ -42,6 +42,7 @@ class FamilyTraining:
         changes: Settings of the agent that are not the defaults.
         policy_arguments: Of the policy over the set of heads.
         environment: Arguments of the environment, `on_violation` among them, in training and judgement alike.
+        metric_noise: On importance while training, see `prune_env.agents.noise`.
         train: The set of twins to train on.
         test: The set to judge on; no victim is in both.
     """
@@ -52,6 +53,7 @@ class FamilyTraining:
     changes: Mapping[str, Any] = field(default_factory=lambda: {"n_epochs": 4, "minibatches": 8})
     policy_arguments: Mapping[str, Any] = field(default_factory=lambda: {"one_head": True})
     environment: Mapping[str, Any] = field(default_factory=lambda: {"metrics": list(EVERY_METRIC)})
+    metric_noise: float = 0.2
     train: str = "family-train"
     test: str = "family-test"
 
@@ -83,7 +85,7 @@ class FamilyTraining:
         return Training(
             self.agent,
             "heads",
-            EnvChoice(self.train, TABULAR_ID, self.environment),
+            EnvChoice(self.train, TABULAR_ID, self.environment, metric_noise=self.metric_noise),
             steps=self.steps,
             n_envs=self.n_envs,
             seed=seed,

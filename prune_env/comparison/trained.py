@@ -50,8 +50,8 @@ class Trained:
 
         of = FamilyTraining.of(self.agent)
         algorithm = asdict(settings_of(self.agent, "heads", of.changes))
-        arguments = dict(of.policy_arguments)
-        return {"agent": self.agent, "policy": "heads", "arguments": arguments, "algorithm": algorithm}
+        of_policy = {"policy": "heads", "arguments": dict(of.policy_arguments), "metric_noise": of.metric_noise}
+        return {"agent": self.agent, **of_policy, "algorithm": algorithm}
 
     def folder(self, seed: int, before: Pretraining) -> Path:
         """Returns where the agent of a seed is."""
