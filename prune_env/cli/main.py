@@ -12,8 +12,8 @@ from prune_env import __version__
 from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameError
 
 COMMANDS = (
-    "victim", "data", "play", "train", "compare", "bench", "table", "replay", "purify", "rebuild", "speed", "study",
-    "report", "figures", "tabular",
+    "victim", "data", "play", "train", "ablate", "compare", "bench", "table", "replay", "purify", "rebuild", "speed",
+    "study", "report", "figures", "tabular",
 )  # fmt: skip
 """Each is a module of this package with `HELP`, `add_arguments` and `run`; add a command by adding its name."""
 
