@@ -115,8 +115,9 @@ def _from_json(content: Any, where: str) -> Ablation:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or set(content) != names:
         raise RecordError(f"{where}: expected an ablation of schema {SCHEMA}; run it again")
     wrong = [name for name, kind in _kinds().items() if not fits(content[name], kind)]
-    if not wrong and not {"regret", "certified_regret"} <= set(content["best"]):
-        wrong = ["best"]
+    for name in ("best", "best_by_chance"):
+        if not wrong and not {"regret", "certified_regret", "violations"} <= set(content[name]):
+            wrong = [name]
     if not wrong and not (content["curve"] and all(len(row) == 3 for row in content["curve"])):
         wrong = ["curve"]
     if wrong:

@@ -23,11 +23,13 @@ FEWEST = 6
 LEGEND = (
     "Regret: normalised, of the best agent's return in episodes without chance, on the scale of the victim's default "
     "environment (0 = its optimum, 1 = its random play) whatever a variant changes; of a training the best agent is "
-    "kept, by these judgements. Means over seeds with 95 % bootstrap intervals over seeds. Last: regret of the agent "
-    "as it was at the end. Found: seeds with a regret of at most 1 %. After: steps of the first judgement that finds "
-    "it, the median over seeds; judgements are as far apart as a training's checkpoints. Difference: regret less that "
-    "of the reference with the same seed; below 0 the variant is better. Violations: sets that missed the threshold, "
-    "an episode. s: processor seconds of a training, the median. Intervals are not widened for the number of variants."
+    "kept, by these judgements. Means over seeds with 95 % bootstrap intervals over seeds. Difference: regret less "
+    "that of the reference with the same seed; below 0 the variant is better. Found: seeds with a regret of at most "
+    "1 %. After: steps of the first judgement that finds it, the median over seeds; judgements are as far apart as a "
+    "training's checkpoints. Last: regret of the agent as it was at the end, without chance. With chance: of the best "
+    "agent where it acts by chance, as in training. Certified regret: of its final mask without chance, on sentences "
+    "that no search has seen. Violations: sets that missed the threshold, an episode without chance. s: processor "
+    "seconds of a training, the median. Intervals are not widened for the number of variants."
 )
 
 
@@ -41,7 +43,8 @@ class Row:
         differs: From the reference in what.
         steps: Environment steps of a training.
         seeds: How many.
-        regret: Of the best agents' returns, mean over seeds.
+        regret: Of the best agents' returns without chance, mean over seeds.
+        by_chance: Of the same agents' returns with chance.
         certified_regret: Of their final masks, on sentences that no search has seen.
         last_regret: Of the last agents' returns.
         found: Seeds with a regret of `NEAR` at most.
@@ -58,6 +61,7 @@ class Row:
     steps: int
     seeds: int
     regret: Estimate
+    by_chance: Estimate
     certified_regret: Estimate
     last_regret: Estimate
     found: int
@@ -134,6 +138,7 @@ def _row(records: Sequence[Ablation], reference: Sequence[Ablation], seed: int) 
         steps=first.steps,
         seeds=len(records),
         regret=mean([one.regret for one in records]),
+        by_chance=mean([one.best_by_chance["regret"] for one in records]),
         certified_regret=mean([one.best["certified_regret"] for one in records]),
         last_regret=mean([one.last_regret for one in records]),
         found=sum(one.regret <= NEAR for one in records),
@@ -180,15 +185,15 @@ def sentence(rows: Sequence[Row]) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns the variants of one victim as a Markdown table."""
-    head = ["variant", "what differs", "seeds", "regret", "last", "certified regret", "found", "after", "difference"]
-    head += ["violations", "s"]
+    head = ["variant", "what differs", "seeds", "regret", "difference", "found", "after", "last", "with chance"]
+    head += ["certified regret", "violations", "s"]
     lines = [head, ["---", "---", *(["---:"] * (len(head) - 2))]]
     for row in rows:
         lines.append(
-            [row.variant, row.differs, str(row.seeds), *map(_interval, (row.regret, row.last_regret)),
-             _interval(row.certified_regret), f"{row.found}/{row.seeds}",
+            [row.variant, row.differs, str(row.seeds), _interval(row.regret),
+             "" if row.difference is None else _interval(row.difference, "+"), f"{row.found}/{row.seeds}",
              "never" if row.near_after is None else f"{row.near_after:,.0f}",
-             "" if row.difference is None else _interval(row.difference, "+"),
+             *map(_interval, (row.last_regret, row.by_chance, row.certified_regret)),
              f"{row.violations:.2f}", "" if row.seconds is None else f"{row.seconds:.1f}"]
         )  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -150,7 +150,8 @@ def record(**fields: Any) -> Ablation:
     whole: dict[str, Any] = {
         "variant": REFERENCE, "victim": "one", "seed": 0, "training": {}, "identity": "0" * 64,
         "twins_sha256": "0" * 64, "scale": [0.5, 0.0], "steps": 30, "best_step": 20,
-        "best": {"regret": 0.005, "certified_regret": 0.1, "violations": 0.0}, "best_by_chance": {},
+        "best": {"regret": 0.005, "certified_regret": 0.1, "violations": 0.0},
+        "best_by_chance": {"regret": 0.25, "certified_regret": 0.3, "violations": 1.0},
         "curve": [[10, 0.5, 0.5], [20, 0.005, 0.1], [30, 0.2, 0.3]], "seconds": 1.0, "wall_seconds": 2.0,
         "versions": {},
     }  # fmt: skip
@@ -168,6 +169,7 @@ def test_what_a_curve_says() -> None:
         ({"schema": 0}, "schema 1"),
         ({"seed": "0"}, "seed"),
         ({"best": {"regret": 0.0}}, "best"),
+        ({"best_by_chance": {}}, "best_by_chance"),
         ({"curve": []}, "curve"),
         ({"curve": [[1, 2]]}, "curve"),
     ],
