@@ -48,7 +48,7 @@ class FamilyTraining:
     """
 
     agent: str = "ppo"
-    steps: int = 1_000_000
+    steps: int = 400_000
     n_envs: int = 256
     changes: Mapping[str, Any] = field(default_factory=lambda: {"n_epochs": 4, "minibatches": 8})
     policy_arguments: Mapping[str, Any] = field(default_factory=lambda: {"one_head": True})

@@ -45,7 +45,7 @@ _EXAMPLES = """\
 examples:
   prune-env compare --experiment tabular --victims tiny-syntactic --budgets 50,200 --seeds 3 --out runs/first
   prune-env compare --experiment tabular --out runs/tabular --jobs 8
-  prune-env compare --experiment family --train-steps 200000 --out runs/family
+  prune-env compare --experiment family --out runs/family
   prune-env compare --experiment real --victims victims/hiddenkiller-minilm --data data --out runs/real
   prune-env compare --show runs/tabular/trials.jsonl runs/family/trials.jsonl --out report --update README.md
 A second run with the same --out does only what is missing, after Ctrl-C or a crash too. --dry-run says what that is.
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--train-on", default="family-train", metavar="SET", help="twins that agents are trained on before "
         "(default: %(default)s)")  # fmt: skip
     add(
-        "--train-steps", default="200000", metavar="N", help="environment steps of that training (default: %(default)s)"
+        "--train-steps", default="400000", metavar="N", help="environment steps of that training (default: %(default)s)"
     )
     add(
         "--on-violation",
