@@ -189,6 +189,8 @@ def _profile(training: Training, as_json: bool) -> int:
 def _print(training: Training, trained: Trained) -> None:
     from rich.table import Table
 
+    from prune_env.tabular.regret import LEGEND
+
     table = Table()
     table.add_column("best agent")
     for how in ("deterministic", "stochastic"):
@@ -199,6 +201,8 @@ def _print(training: Training, trained: Trained) -> None:
     title = f"{training.agent} ({training.policy}) on {training.environment.victim}, seed {training.seed}"
     screen.print(title, markup=False, highlight=False, soft_wrap=True)
     screen.print(table)
+    if "certified_regret" in trained.deterministic:
+        screen.print(LEGEND, markup=False, highlight=False, soft_wrap=True)
     screen.print(
         f"{trained.steps} steps of {training.environment.env_id} in {duration(trained.seconds)}; "
         f"the best agent is that of step {trained.best_step}.\n"

@@ -19,6 +19,7 @@ from prune_env.agents.training import Training
 from prune_env.cli import train as command
 from prune_env.cli.main import main
 from prune_env.tabular.environment import TABULAR_ID
+from prune_env.tabular.regret import LEGEND
 from tests.agents.twins import twin_file
 
 Capture = pytest.CaptureFixture[str]
@@ -38,7 +39,8 @@ def parsed(*arguments: str) -> Training:
 def test_it_trains_on_the_twin_and_says_what_came_of_it(tmp_path: Path, capsys: Capture) -> None:
     assert trained(tmp_path) == 0
     printed, told = capsys.readouterr()
-    assert f"200 steps of {TABULAR_ID}" in printed and "certified regret" in printed and "tensorboard" in printed
+    assert f"200 steps of {TABULAR_ID}" in printed and "tensorboard" in printed
+    assert LEGEND in printed and "certified regret: of the final mask" in LEGEND
     assert "200 of 200: training" in told
     assert load_agent(tmp_path).card.agent == "ppo"
     assert trained(tmp_path, "--json") == 0, "a finished training is left as it is"
