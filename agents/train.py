@@ -193,7 +193,7 @@ def _tag(how: str, name: str) -> str:
 
 def _card(training: Training, environments: Any) -> AgentCard:
     (importance,) = {tuple(scores) for scores in environments.get_attr("importance", 0)}
-    environment = asdict(training.environment)
+    environment, victims = asdict(training.environment), training.environment.victims_sha256
     return AgentCard(
         agent=training.agent,
         policy=training.policy,
@@ -203,6 +203,7 @@ def _card(training: Training, environments: Any) -> AgentCard:
         training={
             "environment": environment,
             "twins_sha256": training.environment.twins_sha256,
+            "victim_sha256": victims[0] if len(victims) == 1 else None,
             "settings": asdict(training.settings),
             "policy_arguments": dict(training.policy_arguments),
             "n_envs": training.n_envs,
