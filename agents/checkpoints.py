@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer
 
+from prune_env.agents.training import identity_of, refusal
 from prune_env.cache import write_text
 from prune_env.errors import CheckpointError, OutputError
 from prune_env.victims.manifest import hash_file
@@ -34,12 +35,12 @@ _COUNTERS = (
 _ROWS = ("actions", "rewards", "dones", "timeouts")
 
 
-def save_state(folder: Path, run: str, algorithm: BaseAlgorithm, notes: dict[str, Any]) -> None:
+def save_state(folder: Path, asked: dict[str, Any], algorithm: BaseAlgorithm, notes: dict[str, Any]) -> None:
     """Writes the state, then deletes the one before.
 
     Args:
         folder: Of checkpoints, made if it is not there.
-        run: What identifies the training.
+        asked: Which training it is of, `Training.asked`.
         algorithm: Between two rollouts.
         notes: What the training itself wants back, as JSON values.
 
@@ -51,7 +52,8 @@ def save_state(folder: Path, run: str, algorithm: BaseAlgorithm, notes: dict[str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({**_weights(algorithm), **_moments(algorithm), **_replay(algorithm)}, str(state))
-        content = {"run": run, "counters": counters, "notes": notes, "replay": _cursor(algorithm)}
+        which = {"run": identity_of(asked), "asked": asked}
+        content = {**which, "counters": counters, "notes": notes, "replay": _cursor(algorithm)}
         write_text(folder / NOTES, json.dumps({**content, "sha256": hash_file(state)}))
         for older in folder.glob("*.safetensors"):
             if older != state:
@@ -60,24 +62,21 @@ def save_state(folder: Path, run: str, algorithm: BaseAlgorithm, notes: dict[str
         raise OutputError(f"expected to be able to write to {folder}, got: {error}; make room, then resume") from error
 
 
-def load_state(folder: Path, run: str, algorithm: BaseAlgorithm) -> dict[str, Any] | None:
+def load_state(folder: Path, asked: dict[str, Any], algorithm: BaseAlgorithm) -> dict[str, Any] | None:
     """Restores the last state of the same training, in place.
 
     Returns:
         Its notes; None where there is nothing to go on from.
 
     Raises:
-        CheckpointError: A state of another training, or a damaged one.
+        CheckpointError: A state of another training, with what differs, or a damaged one.
     """
     if not (folder / NOTES).exists():
         return None
     try:
         content = json.loads((folder / NOTES).read_text(encoding="utf-8"))
-        if content["run"] != run:
-            raise CheckpointError(
-                f"expected a checkpoint of this training in {folder}, got one with other settings or twins; "
-                "choose another folder, or what it was begun with"
-            )
+        if content["run"] != identity_of(asked):
+            raise refusal(folder, content.get("asked", {}), asked)
         state = folder / f"step-{content['counters']['num_timesteps']}.safetensors"
         if hash_file(state) != content["sha256"]:
             raise CheckpointError(f"expected the state that {folder / NOTES} names, got another; delete {folder}")

@@ -23,7 +23,7 @@ from prune_env.rewards import SparsityReward
 from prune_env.tabular.environment import TABULAR_ID
 from prune_env.tabular.registry import SPLITS, get_twin, list_twins
 from prune_env.tabular.regret import Yardstick
-from prune_env.tabular.twin import SUFFIX
+from prune_env.tabular.twin import SUFFIX, TabularTwin
 
 LIVE_ID = "BertHeadPrune-v0"
 LIVE_ONLY = {"task_seed", "protocol", "data", "recover_on", "device", "dtype"}
@@ -72,9 +72,27 @@ class EnvChoice:
         """
         if self.env_id != TABULAR_ID:
             return None
-        twins = [get_twin(name) for name in (list_twins(self.victim) if self.victim in SPLITS else [self.victim])]
-        made_of = sorted([twin.name, twin.meta["victim_sha256"], twin.meta["task_sha256"]] for twin in twins)
+        made_of = sorted([twin.name, twin.meta["victim_sha256"], twin.meta["task_sha256"]] for twin in self._twins())
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+    @property
+    def victims_sha256(self) -> tuple[str, ...]:
+        """The SHA-256 of what each of the victims published, whatever it is called; () under another id.
+
+        Raises:
+            PruneEnvError: As `get_twin` and `folder_of` say.
+        """
+        if self.env_id == TABULAR_ID:
+            return tuple(sorted({str(twin.meta["victim_sha256"]) for twin in self._twins()}))
+        if self.env_id != LIVE_ID:
+            return ()
+        from prune_env.victims.manifest import Manifest
+        from prune_env.victims.store import folder_of
+
+        return (Manifest.read(folder_of(self.victim)).sha256,)
+
+    def _twins(self) -> list[TabularTwin]:
+        return [get_twin(name) for name in (list_twins(self.victim) if self.victim in SPLITS else [self.victim])]
 
     def make(self, count: int, *, one_head: bool = False, training: bool = False) -> VecMonitor:
         """Makes K of the environment for Stable-Baselines3, not yet seeded.

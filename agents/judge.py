@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from prune_env.agents.environments import Yardsticks
-from prune_env.agents.saved import MaskedAgent, SavedAgent
+from prune_env.agents.environments import EnvChoice, Yardsticks
+from prune_env.agents.saved import MaskedAgent, SavedAgent, only_victim
+from prune_env.errors import ConfigError
 from prune_env.observation import Observation
 
 
@@ -74,6 +75,21 @@ def in_grid(observation: Observation, key: str) -> NDArray[Any]:
     return grid
 
 
+def _check_victim(agent: SavedAgent, environments: VecEnv) -> None:
+    """Refuses an agent of one model on another; environments that were made without `gym.make_vec` name no victim."""
+    known = only_victim(agent.card)
+    (spec,) = environments.get_attr("spec", 0) if known else (None,)
+    if spec is None:
+        return
+    victim = spec.kwargs["victim"]
+    if set(EnvChoice(victim, spec.id).victims_sha256) - {known}:
+        trained = agent.card.training["environment"]["victim"]
+        raise ConfigError(
+            f"expected the victim {trained} that this agent was trained on, got {victim}: its policy "
+            f"{agent.card.policy!r} knows one model alone; judge it there, or train one with --policy heads"
+        )
+
+
 def judge(agent: SavedAgent, environments: VecEnv, seed: int, deterministic: bool) -> Judgement:
     """Plays one episode in each environment; no episode is preferred for being short.
 
@@ -82,7 +98,11 @@ def judge(agent: SavedAgent, environments: VecEnv, seed: int, deterministic: boo
         environments: As `EnvChoice.make` makes them, with the environment's own actions.
         seed: Sub-environment i gets `seed + i`.
         deterministic: Whether the agent acts without chance.
+
+    Raises:
+        ConfigError: Another victim than the one that a plain policy was trained on.
     """
+    _check_victim(agent, environments)
     environments.seed(seed)
     observations: Any = environments.reset()
     count = environments.num_envs

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prune_env.agents.saved import load_agent
+from prune_env.agents.saved import load_agent, only_victim
 from prune_env.methods import Method, PolicyContext
 
 _OWN = ("on_violation", "max_heads_per_step", "max_steps", "max_evaluations", "threshold_margin")
@@ -18,6 +18,9 @@ _OWN = ("on_violation", "max_heads_per_step", "max_steps", "max_evaluations", "t
 
 def method_of(folder: Path | str, name: str, deterministic: bool = True) -> Method:
     """Returns a trained agent as a `Method`: found masks, records and tables as those of any other.
+
+    One with a plain policy finds masks of the victim that it was trained on, and of no other model: not of that
+    victim's never-poisoned twin either, so that a table with floors wants the policy "heads".
 
     Args:
         folder: As for `load_agent`.
@@ -42,4 +45,5 @@ def method_of(folder: Path | str, name: str, deterministic: bool = True) -> Meth
         policy=policy,
         metrics=tuple(card.metrics),
         environment={key: arguments[key] for key in _OWN if key in arguments},
+        victim_sha256=only_victim(card),
     )

@@ -60,7 +60,8 @@ class NoisyImportance(VecEnvWrapper):
         """Starts an episode everywhere, each with noise of its own."""
         observations = self.venv.reset()
         self._draw(np.arange(self.num_envs))
-        return self._shown(observations, self._added)
+        shown: VecEnvObs = self._shown(observations, self._added)
+        return shown
 
     def step_wait(self) -> VecEnvStepReturn:
         """Steps; an episode that begins gets new noise, the last observation of the one that ended has its own."""

@@ -62,12 +62,22 @@ class AgentCard:
     schema: int = SCHEMA
 
 
+def only_victim(card: AgentCard) -> str | None:
+    """Returns the SHA-256 of the one victim that an agent knows; None for one that may act on any.
+
+    A plain policy that was trained on one victim knows heads by their numbers, which mean nothing on another model of
+    as many. Of an agent whose card does not name its victim nothing is known.
+    """
+    return card.training.get("victim_sha256") if card.policy == "mlp" else None
+
+
 class SavedAgent:
     """A policy as the environment wants it: one bit a slot and stop, whatever the agent's own actions are.
 
     A policy over the set of heads acts on a model of any size. One that prunes one head a step prunes up to two a step
     in a grid of twice the slots that it was trained on, and so on: the same share of the model. DQN has no chance of
-    its own: it acts the same either way.
+    its own: it acts the same either way. `predict` is told no victim: a plain policy acts on every model of its size,
+    where `prune_env.agents.judge.judge` and a `Method` of it refuse all but the one that it was trained on.
 
     Attributes:
         card: What it is.

@@ -39,7 +39,7 @@ from prune_env.agents.environments import Yardsticks
 from prune_env.agents.judge import Judgement, in_grid, judge
 from prune_env.agents.saved import BEST, LAST, AgentCard, acting, save_agent
 from prune_env.agents.sb3 import get_agent, make_algorithm
-from prune_env.agents.training import SEEDS, Trained, Training
+from prune_env.agents.training import SEEDS, Trained, Training, identity_of, refusal
 from prune_env.cache import writable, write_text
 from prune_env.errors import CheckpointError
 from prune_env.render import HeadMap
@@ -62,12 +62,12 @@ def train(
         report: Told (what, steps done, steps in all).
 
     Raises:
-        CheckpointError: The folder holds another training.
+        CheckpointError: The folder holds another training; the message names what differs.
         OutputError: It cannot be written.
         PruneEnvError: As the environment says.
     """
     finished = _finished(training, folder)
-    return _Run(training, writable(folder), yardsticks).go(report) if finished is None else finished
+    return _Run(training, folder, yardsticks).go(report) if finished is None else finished
 
 
 class _Run:
@@ -75,7 +75,7 @@ class _Run:
 
     def __init__(self, training: Training, folder: Path, yardsticks: Yardsticks | None) -> None:
         self.training, self.folder, self.yardsticks = training, folder, yardsticks
-        self.identity = training.identity
+        self.asked = training.asked
         kind = get_agent(training.agent)
         self.environments = training.environment.make(training.n_envs, one_head=kind.one_head, training=True)
         self.judged = training.environment.make(training.episodes)
@@ -93,7 +93,7 @@ class _Run:
 
     def go(self, report: OnStep | None) -> Trained:
         """Learns what is left to learn, and returns what came of all of it."""
-        notes = load_state(self.folder / CHECKPOINT, self.identity, self.algorithm)
+        notes = load_state(writable(self.folder) / CHECKPOINT, self.asked, self.algorithm)
         if notes is not None:
             self.best, self.earlier = notes["best"], notes["seconds"]
         done, total = self.algorithm.num_timesteps, self.training.whole_steps
@@ -135,7 +135,7 @@ class _Run:
             save_agent(self.folder / BEST, card, self.algorithm.policy)
             self.best = {"step": step, **numbers}
         notes = {"best": self.best, "seconds": self.seconds}
-        save_state(self.folder / CHECKPOINT, self.identity, self.algorithm, notes)
+        save_state(self.folder / CHECKPOINT, self.asked, self.algorithm, notes)
 
     def finish(self) -> Trained:
         """Writes what came of it."""
@@ -148,8 +148,8 @@ class _Run:
         self.log("best", best)
         self.logger.dump(step)
         self.logger.close()
-        result = {"identity": self.identity, "steps": step, "seconds": self.seconds, "best": self.best}
-        content = {"training": self.card.training, **result}
+        result = {"identity": identity_of(self.asked), "steps": step, "seconds": self.seconds, "best": self.best}
+        content = {"training": self.card.training, "asked": self.asked, **result}
         write_text(self.folder / RESULT, json.dumps(content, indent=2, sort_keys=True) + "\n")
         self.environments.close()
         self.judged.close()
@@ -193,7 +193,7 @@ def _tag(how: str, name: str) -> str:
 
 def _card(training: Training, environments: Any) -> AgentCard:
     (importance,) = {tuple(scores) for scores in environments.get_attr("importance", 0)}
-    environment = asdict(training.environment)
+    environment, victims = asdict(training.environment), training.environment.victims_sha256
     return AgentCard(
         agent=training.agent,
         policy=training.policy,
@@ -203,6 +203,7 @@ def _card(training: Training, environments: Any) -> AgentCard:
         training={
             "environment": environment,
             "twins_sha256": training.environment.twins_sha256,
+            "victim_sha256": victims[0] if len(victims) == 1 else None,
             "settings": asdict(training.settings),
             "policy_arguments": dict(training.policy_arguments),
             "n_envs": training.n_envs,
@@ -226,9 +227,7 @@ def _finished(training: Training, folder: Path) -> Trained | None:
             return _trained(folder, content)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"expected a training's result in {folder / RESULT}: {error}; delete it") from error
-    raise CheckpointError(
-        f"expected this training or nothing in {folder}, got one with other settings or twins; choose another folder"
-    )
+    raise refusal(folder, content.get("asked", {}), training.asked)
 
 
 def _trained(folder: Path, result: Mapping[str, Any]) -> Trained:

@@ -12,7 +12,7 @@ from typing import Any
 from prune_env import __version__
 from prune_env.agents.environments import EnvChoice
 from prune_env.agents.sb3 import Settings, settings_of
-from prune_env.errors import ConfigError
+from prune_env.errors import CheckpointError, ConfigError
 
 SEEDS = 2**32
 """Stable-Baselines3 seeds NumPy's old generator, which takes no more."""
@@ -76,15 +76,66 @@ class Training:
         return self.steps // self.rollout * self.rollout
 
     @property
-    def identity(self) -> str:
-        """The SHA-256 of everything that decides the outcome."""
+    def asked(self) -> dict[str, Any]:
+        """Everything that decides the outcome, as JSON values."""
         content = {
             **asdict(self),
             "settings": asdict(self.settings),
             "twins": self.environment.twins_sha256,
             "version": __version__,
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        found: dict[str, Any] = json.loads(json.dumps(content, default=str))
+        return found
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of everything that decides the outcome."""
+        return identity_of(self.asked)
+
+
+def identity_of(asked: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of what `Training.asked` returned."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def refusal(folder: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> CheckpointError:
+    """Returns the error of a folder that holds another training, which names what differs.
+
+    Args:
+        folder: Of the training.
+        there: What was asked for when it was begun, as `Training.asked`; empty where that was not kept.
+        asked: What is asked for now.
+    """
+    if not there:
+        got = "one with other settings or twins"
+    elif differing := _differing(there, asked):
+        got = f"one with other settings: {', '.join(differing)}"
+    else:
+        got = "one on twins that were built anew since"
+    lengthened = there.get("steps", asked["steps"]) != asked["steps"]
+    why = "; a training is not lengthened, since its rates fall with its steps" if lengthened else ""
+    return CheckpointError(
+        f"expected this training or nothing in {folder}, got {got}{why}; "
+        "choose another folder, or ask for what is there"
+    )
+
+
+def _differing(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Returns what differs in words, without what follows from it: another agent has other settings."""
+    one, other = _flat(there), _flat(asked)
+    both = {name: (one.get(name, "not set"), other.get(name, "not set")) for name in {**other, **one}}
+    found = {name: values for name, values in both.items() if values[0] != values[1]}
+    if found.keys() & {"agent", "policy"}:
+        found = {name: found[name] for name in found.keys() - {*there["settings"], *asked["settings"]}}
+    return [f"{name} {values[0]} there and {values[1]} asked" for name, values in sorted(found.items())]
+
+
+def _flat(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns single settings by the name that they are given by; `settings` holds what `changes` changes."""
+    environment = {**asked["environment"]}
+    flat = {name: value for name, value in asked.items() if not isinstance(value, dict) and name != "twins"}
+    flat |= {"victim": environment.pop("victim"), **environment.pop("arguments"), **environment}
+    return {**flat, **asked["policy_arguments"], **asked["settings"]}
 
 
 @dataclass(frozen=True)

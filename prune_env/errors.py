@@ -6,6 +6,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns the question for the known names that are nearest to another, with a space behind it; "" for none."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+
+
 class PruneEnvError(Exception):
     """Base of every error a user can cause; the command line prints it as one sentence and exits with 2."""
 
@@ -13,21 +19,21 @@ class PruneEnvError(Exception):
 class UnknownNameError(PruneEnvError):
     """A victim, method, metric, reward, attack or protocol that is not registered."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], listed: str | None = None) -> None:
         """Builds the message from what was asked for and what exists.
 
         Args:
             kind: What was looked up, in the singular ("victim", "method", ...).
             name: The name that came.
             known: Every registered name.
+            listed: What the message says in place of all of them, where they are too many to read.
         """
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
-        self._asked = (kind, name, tuple(names))
+        there = ", ".join(names) if listed is None else listed
+        super().__init__(f"unknown {kind} {name!r}: {nearest(name, names)}known are {there}")
+        self._asked = (kind, name, tuple(names), listed)
 
-    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...], str | None]]:
         """Lets the error travel between processes, which make it again from its arguments."""
         return type(self), self._asked
 

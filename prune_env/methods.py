@@ -123,6 +123,7 @@ class Method:
         best: Whether of several episodes the most accurate mask is kept, the first of equals, and there is no ensemble.
         recover_on: Clean sentences of the short recovery after which a mask's accuracy is measured in the search (see
             `prune_env.recovered`); None measures the masked scoring model.
+        victim_sha256: Of the only model that it can act on, for what was trained on that one; None for any.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Method:
     episodes: int = 1
     best: bool = False
     recover_on: int | None = None
+    victim_sha256: str | None = None
 
     def __post_init__(self) -> None:
         """Checks that a policy has a metric to be protected by, the regime's name, and the numbers."""
@@ -159,6 +161,22 @@ class Method:
         if self.episodes < 1 or (self.rate_factor is not None and not self.rate_factor > 0.0):
             raise ConfigError(
                 f"expected episodes >= 1 and a positive rate_factor, got {self.episodes} and {self.rate_factor}"
+            )
+
+    def check_victim(self, sha256: str, name: str) -> None:
+        """Refuses a model that the method cannot act on.
+
+        Args:
+            sha256: Of what was published.
+            name: Of the model, for the message.
+
+        Raises:
+            ConfigError: Another one than `victim_sha256`.
+        """
+        if self.victim_sha256 not in (None, sha256):
+            raise ConfigError(
+                f"expected the victim that method {self.name!r} was trained on, got {name}: its policy knows one model "
+                "alone; run it there, or train an agent with --policy heads"
             )
 
 

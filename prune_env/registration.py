@@ -10,6 +10,7 @@ from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.importance import load_metric
+from prune_env.known_arguments import known_arguments
 from prune_env.layout import Layout
 from prune_env.oracle import oracle_evaluator
 from prune_env.reset_arguments import check_counts
@@ -24,6 +25,7 @@ from prune_env.victims.task import build_task
 DEFAULT_METRICS = ("gradient", "attention_variance")
 
 
+@known_arguments
 def make_env(
     victim: str,
     *,
@@ -73,7 +75,7 @@ def make_env(
         render_mode: "ansi", "rgb_array" or None.
 
     Raises:
-        ConfigError: An argument of the wrong kind, or outside its range.
+        ConfigError: An argument of another name or of the wrong kind, or outside its range.
         ThresholdError: A threshold or an accuracy drop that is none, or both of them.
         UnknownNameError: A victim, protocol, metric, reward or mode that is not registered.
         DeviceError: A device or dtype that is not there.
@@ -114,6 +116,7 @@ def make_env(
     )
 
 
+@known_arguments
 def make_vector_env(
     victim: str, *, num_envs: int = 1, max_episode_steps: int | None = None, **arguments: Any
 ) -> BertHeadPruneVectorEnv:

@@ -123,8 +123,9 @@ def find_mask(
         aids: What methods of other regimes than "clean_only" need.
 
     Raises:
-        ConfigError: A method of the regime "oracle" without its aid.
+        ConfigError: A method of the regime "oracle" without its aid, or one that knows another victim alone.
     """
+    method.check_victim(task.suspect.sha256, task.suspect.name)
     started = time.perf_counter()
     scoring = scoring_of(task, search.device, search.dtype)
     evaluator, certify = scoring.recovered(method.recover_on), scoring.evaluator("certify")

@@ -22,7 +22,7 @@ ORDER = (
     {"victims"},
     {"render", "rewards"},
     {"actions", "dynamics", "env", "layout", "measurement", "observation", "reset_arguments", "state", "wrappers"}
-    | {"vector", "vector_dynamics", "vector_rewards", "vector_state", "vector_view"},
+    | {"known_arguments", "vector", "vector_dynamics", "vector_rewards", "vector_state", "vector_view"},
     {"methods", "record_form", "records", "rollout", "scripted"},
     {"recovered"},
     {"machine", "recovery", "scoring", "tensorboard"},

@@ -15,9 +15,12 @@ PLAIN = [
     for _, kind in inspect.getmembers(errors, inspect.isclass)
     if issubclass(kind, PruneEnvError) and kind is not UnknownNameError
 ]
+LISTED = UnknownNameError("victim", "tinny", ("tiny", "x"), listed="two, of which one is tiny")
 
 
-@pytest.mark.parametrize("error", [UnknownNameError("victim", "tinny", iter(("tiny", "x"))), *(k("a") for k in PLAIN)])
+@pytest.mark.parametrize(
+    "error", [UnknownNameError("victim", "tinny", iter(("tiny", "x"))), LISTED, *(k("a") for k in PLAIN)]
+)
 def test_an_error_survives_the_way_between_processes(error: PruneEnvError) -> None:
     copy = pickle.loads(pickle.dumps(error))  # our own bytes
     assert type(copy) is type(error) and str(copy) == str(error) != ""

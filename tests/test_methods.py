@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.importance import METRICS
 from prune_env.methods import CANDIDATES, METHODS, Method, PolicyContext, get_method, kind_of
+from prune_env.search import Search, find_mask
 
 AIDED = {"restart": "reference", "oracle": "oracle"}
 """The only methods that are given more than clean data, and what."""
@@ -38,6 +43,15 @@ def test_a_policy_needs_a_metric() -> None:
 
     with pytest.raises(ConfigError, match="no importance metric"):
         Method("mine", "a test", policy=policy)  # type: ignore[arg-type]
+
+
+def test_a_method_of_one_model_refuses_any_other_before_it_searches() -> None:
+    learned = replace(get_method("gradient"), name="learned", victim_sha256="1" * 64)
+    learned.check_victim("1" * 64, "mine")
+    get_method("gradient").check_victim("2" * 64, "any")
+    task: Any = SimpleNamespace(suspect=SimpleNamespace(sha256="2" * 64, name="other"))
+    with pytest.raises(ConfigError, match=r"that method 'learned' was trained on, got other: .*--policy heads"):
+        find_mask(task, learned, Search({"threshold": 0.9}))
 
 
 def test_an_unknown_kind_is_refused() -> None:

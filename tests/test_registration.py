@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import prune_env  # noqa: F401 - registers the id
 from prune_env.errors import ConfigError, DeviceError, PruneEnvError, ThresholdError, UnknownNameError
+from prune_env.registration import make_env
 from prune_env.vector import BertHeadPruneVectorEnv
 from prune_env.victims import diagnosis, store
 
@@ -165,6 +167,25 @@ def test_bad_arguments_name_what_was_expected_before_any_work(
         gym.make("BertHeadPrune-v0", **({"victim": VICTIM} | arguments))
     with pytest.raises(error, match=words):
         gym.make_vec("BertHeadPrune-v0", num_envs=2, **({"victim": VICTIM} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"victim": VICTIM, "on_violaton": "reject"}, "got 'on_violaton': did you mean 'on_violation'"),
+        ({"victim": VICTIM, "unknown": 1}, "got 'unknown': .*known are victim, task_seed, protocol"),
+        ({"task_seed": 11}, "victim='tiny-syntactic'"),
+    ],
+)
+def test_an_argument_of_another_name_is_answered_with_the_nearest(arguments: dict[str, Any], words: str) -> None:
+    for made in (gym.make, gym.make_vec):
+        with pytest.raises(ConfigError, match=words):
+            made("BertHeadPrune-v0", **arguments)
+
+
+def test_the_signature_is_the_documented_one() -> None:
+    assert list(inspect.signature(make_env).parameters)[:3] == ["victim", "task_seed", "protocol"]
+    assert make_env.__doc__ is not None and make_env.__name__ == "make_env"
 
 
 def test_a_vector_of_environments_is_made_by_name() -> None:

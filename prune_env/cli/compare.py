@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prune_env.cli.arguments import cores, numbers, split, whole
+from prune_env.cli.arguments import cores, split
+from prune_env.cli.compare_plan import print_plan
 from prune_env.cli.terminal import console, long_work
 from prune_env.errors import ConfigError
 
@@ -45,7 +46,7 @@ _EXAMPLES = """\
 examples:
   prune-env compare --experiment tabular --victims tiny-syntactic --budgets 50,200 --seeds 3 --out runs/first
   prune-env compare --experiment tabular --out runs/tabular --jobs 8
-  prune-env compare --experiment family --train-steps 200000 --out runs/family
+  prune-env compare --experiment family --out runs/family
   prune-env compare --experiment real --victims victims/hiddenkiller-minilm --data data --out runs/real
   prune-env compare --show runs/tabular/trials.jsonl runs/family/trials.jsonl --out report --update README.md
 A second run with the same --out does only what is missing, after Ctrl-C or a crash too. --dry-run says what that is.
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--train-on", default="family-train", metavar="SET", help="twins that agents are trained on before "
         "(default: %(default)s)")  # fmt: skip
     add(
-        "--train-steps", default="200000", metavar="N", help="environment steps of that training (default: %(default)s)"
+        "--train-steps", default="400000", metavar="N", help="environment steps of that training (default: %(default)s)"
     )
     add(
         "--on-violation",
@@ -79,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="data folder of victims on real data (default: PRUNE_ENV_DATA)")
     add("--device", default="cpu", help="where masks of live victims are evaluated: cpu, cuda, cuda:N (default: cpu)")
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
-    add("--dry-run", action="store_true", help="say what is missing, and run nothing")
+    add("--dry-run", action="store_true", help="say what is compared, what is missing and about how long it takes, "
+        "and run nothing")  # fmt: skip
     add("--update", type=Path, metavar="README", help="write the report between this file's markers")
     add("--json", action="store_true", help="print the rows as JSON and nothing else")
 
@@ -96,11 +98,11 @@ def run(args: argparse.Namespace) -> int:
         from prune_env.comparison.run import run as run_plan
 
         plan, settings = plan_of(args), settings_of(args)
+        remedy = "leave it out for one a core"
+        jobs = cores() if args.jobs is None else _count(args.jobs, "--jobs to be at least one process", remedy)
         if args.dry_run:
-            return _say_missing(plan, settings)
-        jobs = cores() if args.jobs is None else _whole(args.jobs, "a number of processes")
-        if jobs < 1:
-            raise ConfigError(f"expected at least one process, got --jobs {jobs}; leave it out for one a core")
+            print_plan(plan, settings, jobs)
+            return 0
         trials = run_plan(plan, settings, jobs, report)
     return _report(trials, args)
 
@@ -115,12 +117,14 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
     contestants, budgets, seeds = DEFAULTS[args.experiment]
     asked = split(args.budgets) or list(budgets)
+    expected = f"--budgets to be whole numbers of at least one evaluation, or {EPISODE!r}"
+    several = "--seeds to be how many seeds, a whole number of at least one"
     return Plan(
         args.experiment,
         victims_of(args.experiment, split(args.victims)),
         tuple(split(args.contestants) or contestants),
-        tuple(None if text == EPISODE else _whole(text, "budgets") for text in asked),
-        tuple(range(_whole(args.seeds or seeds, "a number of seeds"))),
+        tuple(None if text == EPISODE else _count(text, expected, "such as --budgets 50,200") for text in asked),
+        tuple(range(_count(args.seeds or seeds, several, "--seeds 3 runs the seeds 0, 1 and 2"))),
     )
 
 
@@ -140,24 +144,16 @@ def victims_of(experiment: str, asked: list[str]) -> tuple[str, ...]:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Returns what the arguments hold fixed."""
+    """Returns what the arguments hold fixed.
+
+    Raises:
+        ConfigError: A number of steps that is none.
+    """
     from prune_env.comparison.cells import Settings
 
-    settings = Settings(args.out, args.data, args.train_on, _whole(args.train_steps, "a number of steps"))
+    steps = _count(args.train_steps, "--train-steps to be a whole number of at least one", "200000 is the default")
+    settings = Settings(args.out, args.data, args.train_on, steps)
     return replace(settings, mode=args.on_violation, device=args.device)
-
-
-def _say_missing(plan: Plan, settings: Settings) -> int:
-    from prune_env.comparison.run import evaluations_of, missing
-
-    left = missing(plan, settings)
-    console().print(
-        f"{left.done} of {left.done + len(left.cells)} cells are there; {len(left.cells)} to run, with at most "
-        f"{evaluations_of(plan, settings):,} evaluations, after {len(left.preparations)} trainings",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return 0
 
 
 def _report(trials: list[Trial], args: argparse.Namespace) -> int:
@@ -177,5 +173,9 @@ def _report(trials: list[Trial], args: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(text: str, what: str) -> int:
-    return numbers([text], whole, what, "10")[0]
+def _count(text: str, expected: str, remedy: str) -> int:
+    """Reads a whole number of at least one; else the error says what was expected, and what to do."""
+    found = int(text) if text.isdecimal() and text.isascii() else 0
+    if found < 1:
+        raise ConfigError(f"expected {expected}, got {text!r}; {remedy}")
+    return found

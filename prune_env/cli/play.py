@@ -39,10 +39,13 @@ def run(args: argparse.Namespace) -> int:
 
     from prune_env.methods import get_method
     from prune_env.search import NO_CONSTRAINT, play
+    from prune_env.victims.manifest import Manifest
+    from prune_env.victims.store import folder_of
 
     method = get_method(args.method)
     if method.policy is None or method.matches is not None:
         raise ConfigError(f"method {method.name!r} plays no episode of its own; choose gradient or epsilon-greedy")
+    method.check_victim(Manifest.read(folder_of(args.victim)).sha256, args.victim)
     settings: dict[str, Any] = {**method.environment, **method.constraint}
     if method.unconstrained:
         settings["threshold"] = NO_CONSTRAINT

@@ -191,6 +191,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _scores(args: argparse.Namespace) -> int:
+    from prune_env.tabular.regret import LEGEND
     from prune_env.tabular.scores import sheet, write_scores
 
     twins = _twins(args)
@@ -200,12 +201,13 @@ def _scores(args: argparse.Namespace) -> int:
     if args.out is not None:
         write_scores(content, args.out)
     console().print(scores_table(content))
+    console().print(LEGEND, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
 def scores_table(content: dict[str, Any]) -> Table:
     """Returns a sheet of scores as a table."""
-    rule = "regret is 0 for the optimum, 1 for random play; asked = evaluations; LFR is a diagnosis"
+    rule = "certified = the final mask's value on other sentences; asked = evaluations; LFR is a diagnosis"
     title = f"{content['environment']}: {rule}"
     columns = (
         _name_column(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prune_env.cli.arguments import add_constraint, constraint_of
 from prune_env.cli.terminal import console, duration, long_work
-from prune_env.errors import ConfigError, InterruptedRunError
+from prune_env.errors import ConfigError, InterruptedRunError, ManifestError, UnknownNameError
 
 if TYPE_CHECKING:
     from prune_env.agents.training import Trained, Training
@@ -19,6 +19,7 @@ HELP = "train an agent (PPO, A2C, DQN, MaskablePPO), with TensorBoard, checkpoin
 AGENTS = ("ppo", "a2c", "dqn", "maskable-ppo")
 POLICIES = ("heads", "mlp")
 LIVE_ID = "BertHeadPrune-v0"
+TABULAR_ID = "BertHeadPruneTabular-v0"
 
 _EXAMPLES = """\
 examples:
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     """Trains, then prints what came of it; 0 when the training is finished."""
     if not args.profile and args.logdir is None:
         raise ConfigError("expected --logdir DIR for what is trained, got none; or --profile to keep nothing")
+    if args.env_id in (None, LIVE_ID, TABULAR_ID):
+        check_victim(args.victim)
     with long_work("loading torch and stable-baselines3") as report:
         training = training_of(args)
         if args.profile:
@@ -86,6 +89,32 @@ def run(args: argparse.Namespace) -> int:
             ) from error
     (_print_json if args.json else _print)(training, trained)
     return 0
+
+
+def check_victim(victim: str) -> None:
+    """Refuses a victim that is not there, before anything heavy is loaded.
+
+    Raises:
+        UnknownNameError: A name of no victim, twin or set of twins; the message names the nearest.
+        ManifestError: The path of nothing.
+    """
+    from prune_env.tabular.registry import SPLITS, TWINS, list_twins
+    from prune_env.victims.manifest import MANIFEST
+
+    path = Path(victim).expanduser()
+    if path.exists():
+        return
+    if path.name != victim:
+        raise ManifestError(f"expected a victim's folder or a twin's file at {victim}, found none; check the path")
+    embedded = sorted(path.parent.name for path in TWINS.parent.glob(f"*/{MANIFEST}"))
+    twins = list_twins()
+    if victim in {*embedded, *SPLITS, *twins}:
+        return
+    listed = (
+        f"the victims {', '.join(embedded)}, the sets of twins {', '.join(SPLITS)}, "
+        f"and the {len(twins)} twins that `prune-env tabular list` lists; or give a folder"
+    )
+    raise UnknownNameError("victim", victim, {*embedded, *SPLITS, *twins}, listed)
 
 
 def training_of(args: argparse.Namespace) -> Training:
@@ -160,6 +189,8 @@ def _profile(training: Training, as_json: bool) -> int:
 def _print(training: Training, trained: Trained) -> None:
     from rich.table import Table
 
+    from prune_env.tabular.regret import LEGEND
+
     table = Table()
     table.add_column("best agent")
     for how in ("deterministic", "stochastic"):
@@ -170,6 +201,8 @@ def _print(training: Training, trained: Trained) -> None:
     title = f"{training.agent} ({training.policy}) on {training.environment.victim}, seed {training.seed}"
     screen.print(title, markup=False, highlight=False, soft_wrap=True)
     screen.print(table)
+    if "certified_regret" in trained.deterministic:
+        screen.print(LEGEND, markup=False, highlight=False, soft_wrap=True)
     screen.print(
         f"{trained.steps} steps of {training.environment.env_id} in {duration(trained.seconds)}; "
         f"the best agent is that of step {trained.best_step}.\n"

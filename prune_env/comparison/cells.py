@@ -45,7 +45,7 @@ class Settings:
     out: Path
     data: str | None = None
     train_on: str = "family-train"
-    train_steps: int = 200_000
+    train_steps: int = 400_000
     mode: str = "terminate"
     device: str = "cpu"
 

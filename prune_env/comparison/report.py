@@ -14,7 +14,7 @@ from prune_env.comparison.rows import Row, amount, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
 from prune_env.comparison.trials import EXPERIMENTS, Trial
 from prune_env.comparison.tuning import tuning_table
-from prune_env.comparison.verdict import headline, sentences
+from prune_env.comparison.verdict import SEEDS, headline, sentences
 from prune_env.errors import OutputError
 from prune_env.markers import write_between
 
@@ -39,6 +39,12 @@ LEGEND = (
 )
 
 
+FEW = "†"
+"""Behind an interval of fewer than `SEEDS` seeds."""
+
+FEW_LEGEND = f"{FEW} An interval of fewer than {SEEDS} seeds of some victim: a lead at most, and likely too narrow."
+
+
 def by_experiment(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
     """Returns the trials of each experiment that there is, in the order of a report."""
     every = complete(trials)
@@ -47,7 +53,7 @@ def by_experiment(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
-    """Returns the report: for each experiment a heading, the answer, a sentence a budget and a table; then a legend.
+    """Returns the report: for each experiment a heading, the answer, a sentence a budget and a table; then legends.
 
     Args:
         trials: Of any experiments.
@@ -60,7 +66,8 @@ def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
         said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
         parts += [f"**{title(name, group)}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
     names = {trial.contestant for trial in trials}
-    return "\n\n".join(filter(None, [*parts, LEGEND, tuning_table(names)]))
+    few = FEW_LEGEND if any(FEW in part for part in parts) else ""
+    return "\n\n".join(filter(None, [*parts, few, LEGEND, tuning_table(names)]))
 
 
 def title(experiment: str, trials: Sequence[Trial]) -> str:
@@ -89,7 +96,7 @@ def table(rows: Sequence[Row]) -> str:
     for name in names:
         own = [found.get((name, budget)) for budget in budgets]
         last = [row for row in own if row is not None][-1]
-        values = ["" if row is None else interval(row.certified) for row in own]
+        values = ["" if row is None else interval(row.certified, row.seeds) for row in own]
         rest = [last.regret, last.certified_regret]
         lines.append(
             [name, last.kind, *values, f"{last.evaluations:.1f}",
@@ -105,11 +112,12 @@ def _count(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
-def interval(found: Estimate) -> str:
-    """Writes an estimate as 0.712 [0.700, 0.725], without an interval that has no width."""
+def interval(found: Estimate, seeds: int) -> str:
+    """Writes an estimate as 0.712 [0.700, 0.725], marked if seeds are few, without an interval that has no width."""
     if found.low == found.high:
         return f"{found.value:.3f}"
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    mark = f" {FEW}" if seeds < SEEDS else ""
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]{mark}"
 
 
 def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -26,6 +26,7 @@ class Row:
         kind: What it is.
         budget: Evaluations that were allowed; None for as many as one episode may use.
         runs: Victims times seeds.
+        seeds: Of the victim that has the fewest.
         evaluations: Asked for, on average.
         certified: Value of the best mask on `certify`.
         regret: Normalised, on `search`; None where no optimum is known.
@@ -42,6 +43,7 @@ class Row:
     kind: str
     budget: int | None
     runs: int
+    seeds: int
     evaluations: float
     certified: Estimate
     regret: Estimate | None
@@ -119,6 +121,7 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         kind=first.kind,
         budget=first.allowance,
         runs=len(trials),
+        seeds=min(Counter(trial.victim for trial in trials).values()),
         evaluations=float(np.mean([trial.evaluations for trial in trials])),
         certified=_estimate(trials, "certified", seed),
         regret=_known(trials, "regret", seed),

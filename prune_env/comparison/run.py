@@ -11,14 +11,16 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 from prune_env.baselines.locks import sole
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
 from prune_env.comparison.cells import LIVE, TRIALS, Cell, Preparation, Settings, budget_of, key_of, run_cell
-from prune_env.comparison.contestant import get_contestant
+from prune_env.comparison.contestant import Pretraining, get_contestant
 from prune_env.comparison.problem import subject_of
 from prune_env.comparison.trials import EXPERIMENTS, Trial, read_trials
+from prune_env.engine.device import resolve_device
 from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError, WorkerError
 from prune_env.threads import threads
 
@@ -58,7 +60,9 @@ class Plan:
         for name in self.contestants:
             get_contestant(name)
         if any(budget is not None and budget < 1 for budget in self.budgets):
-            raise ConfigError(f"expected budgets of at least one evaluation, got {self.budgets}")
+            raise ConfigError(
+                f"expected budgets of at least one evaluation, got {self.budgets}; name such, or None for an episode's"
+            )
 
     @property
     def cells(self) -> list[Cell]:
@@ -91,14 +95,28 @@ class Missing:
     trials: list[Trial]
 
 
+def check(plan: Plan, settings: Settings) -> None:
+    """Refuses what cannot be run, without a look at its folder.
+
+    Raises:
+        ConfigError: No twins to train on, or one that is judged on, too; fewer steps than a training needs.
+        DeviceError: A device that is not there, for live victims.
+        PruneEnvError: A victim that is not there.
+    """
+    if plan.experiment == LIVE:
+        resolve_device(settings.device)
+    for victim in plan.victims:
+        subject_of(victim, plan.experiment == LIVE, settings.mode, settings.data)
+    _check_training(plan, settings)
+
+
 def missing(plan: Plan, settings: Settings) -> Missing:
     """Looks up what a plan's folder holds already.
 
     Raises:
-        ConfigError: No twins to train on, or one that is judged on, too.
-        PruneEnvError: A victim that is not there, or malformed trials.
+        PruneEnvError: As `check` says, or malformed trials.
     """
-    _check_training(plan, settings)
+    check(plan, settings)
     known = {trial.key: trial for trial in read_trials(settings.out / TRIALS)}
     keys = {cell: key_of(cell, settings) for cell in plan.cells}
     cells = [cell for cell, key in keys.items() if key not in known]
@@ -125,6 +143,16 @@ def _check_training(plan: Plan, settings: Settings) -> None:
             f"expected agents to be trained on other victims than they are judged on, got {', '.join(both)} in both; "
             "name other --victims or another set with --train-on"
         )
+    for name in {one.contestant for one in plan.preparations}:
+        _check_steps(get_contestant(name).settings, before)
+
+
+def _check_steps(agent: dict[str, Any], before: Pretraining) -> None:
+    """Checks that the training of an agent of Stable-Baselines3, by its settings, fills a rollout at least."""
+    if "algorithm" in agent:
+        from prune_env.agents.family import FamilyTraining
+
+        FamilyTraining.of(agent["agent"], before.steps, before.mode).training(seed=0)
 
 
 def run(plan: Plan, settings: Settings, jobs: int = 1, report: Report | None = None) -> list[Trial]:
@@ -142,6 +170,7 @@ def run(plan: Plan, settings: Settings, jobs: int = 1, report: Report | None = N
         WorkerError: A process was killed; likewise.
         OutputError: Another comparison is writing to the same folder.
     """
+    check(plan, settings)
     writable(settings.out)
     with sole(settings.out / LOCK, f"comparison is writing to {settings.out}", "--out"):
         _run_missing(missing(plan, settings), settings, jobs, report)

@@ -8,6 +8,7 @@ from typing import Any
 from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, UnknownNameError
+from prune_env.known_arguments import known_arguments
 from prune_env.reset_arguments import check_counts
 from prune_env.rewards import make_reward
 from prune_env.tabular.family import BertHeadPruneFamilyEnv
@@ -26,6 +27,7 @@ EVERY_METRIC = (*DEFAULT_METRICS, "uncertainty", "taylor", "confidence", "advers
 """What every twin holds: all that a defender computes of heads from clean data, before the first step."""
 
 
+@known_arguments
 def make_tabular_env(
     victim: str,
     *,
@@ -62,7 +64,7 @@ def make_tabular_env(
         render_mode: "ansi", "rgb_array" or None.
 
     Raises:
-        ConfigError: An argument of the wrong kind, or outside its range.
+        ConfigError: An argument of another name or of the wrong kind, or outside its range.
         ThresholdError: A threshold or an accuracy drop that is none, or both of them.
         UnknownNameError: A victim, metric, reward or mode that is not there.
         IntegrityError: A file that is no twin, or has changed.
@@ -96,6 +98,7 @@ def make_tabular_env(
     return BertHeadPruneFamilyEnv(made) if several else made[twins[0].name]
 
 
+@known_arguments
 def make_tabular_vector_env(
     victim: str, *, num_envs: int = 1, max_episode_steps: int | None = None, **arguments: Any
 ) -> BertHeadPruneVectorEnv:

@@ -29,6 +29,12 @@ from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMask, HeadMasks
 
+LEGEND = (
+    "regret: of the return, on the sentences that are searched on; certified regret: of the final mask, on sentences "
+    "that no search has seen; 0 = the best there is, 1 = random play"
+)
+"""What stands below a table that has both."""
+
 
 @dataclass(frozen=True)
 class Scale:

@@ -96,21 +96,32 @@ def embedded_names() -> list[str]:
     return sorted(path.parent.name for path in ASSETS.glob(f"*/{MANIFEST}"))
 
 
-def open_victim(victim: str | Path) -> Victim:
-    """Opens a victim by embedded name or folder, after checking the hashes of the published model.
+def folder_of(victim: str | Path) -> Path:
+    """Returns a victim's folder by embedded name or as it is given.
 
     An embedded name wins over a folder of that name; write ./NAME for the folder.
 
     Raises:
         UnknownNameError: Neither a folder nor an embedded name.
-        ManifestError: A folder that is no victim, or one of another schema.
-        IntegrityError: A published file is missing, changed, or added.
+        ManifestError: The path of no folder.
     """
     folder = ASSETS / str(victim) if str(victim) in embedded_names() else Path(victim).expanduser()
     if not folder.is_dir():
         if Path(victim).name != str(victim):
             raise ManifestError(f"expected the folder of a victim at {victim}, found none; build it or check the path")
         raise UnknownNameError("victim", str(victim), embedded_names())
+    return folder
+
+
+def open_victim(victim: str | Path) -> Victim:
+    """Opens a victim by embedded name or folder, after checking the hashes of the published model.
+
+    Raises:
+        UnknownNameError: Neither a folder nor an embedded name.
+        ManifestError: A folder that is no victim, or one of another schema.
+        IntegrityError: A published file is missing, changed, or added.
+    """
+    folder = folder_of(victim)
     manifest = Manifest.read(folder)
     if not any(name.startswith("model/") for name in manifest.files):
         raise ManifestError(f"{folder / MANIFEST} records no file of a model; restore it or build the victim again")

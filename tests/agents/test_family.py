@@ -11,10 +11,13 @@ import pytest
 from prune_env.agents import family
 from prune_env.agents.family import FamilyTraining, judge_on, train_family, train_on_family
 from prune_env.agents.judge import Judgement, judge
+from prune_env.agents.learned import method_of
 from prune_env.agents.saved import SavedAgent, load_agent
+from prune_env.agents.train import train
+from prune_env.agents.training import Training
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.tabular.registry import get_twin, list_twins
-from tests.agents.twins import twin_file
+from tests.agents.twins import choice, twin_file
 
 TINY = FamilyTraining(steps=200, n_envs=8, train="embedded", environment={"on_violation": "reject"})
 
@@ -41,6 +44,23 @@ def test_every_victim_of_the_test_set_is_judged_without_training_there(
     assert all(one.regret > -1e-6 and one.certified_regret >= 0 and one.evaluations >= 1 for one in result.test)
     assert judge_on(load_agent(tmp_path), tests, 0) == result.test, "the same seed, the same episodes"
     assert modes == ["reject"] * 4, "the agent's own environment where none is named"
+
+
+def test_a_plain_policy_is_judged_on_the_victim_it_was_trained_on_alone(tmp_path: Path) -> None:
+    twin = get_twin(twin_file("right"))
+    other = replace(twin, name="other", meta={**twin.meta, "victim_sha256": "9" * 64}).save(tmp_path)
+    copy = replace(twin, name="copy").save(tmp_path)
+    for policy in ("mlp", "heads"):
+        training = Training("ppo", policy, choice("right"), steps=100, n_envs=4, episodes=2)
+        train(training, tmp_path / policy)
+    plain, general = load_agent(tmp_path / "mlp"), load_agent(tmp_path / "heads")
+    assert plain.card.training["victim_sha256"] == twin.meta["victim_sha256"]
+    assert method_of(tmp_path / "mlp", "plain").victim_sha256 == twin.meta["victim_sha256"]
+    assert method_of(tmp_path / "heads", "general").victim_sha256 is None
+    with pytest.raises(ConfigError, match=r"right\.twin that this agent was trained on, got .*other\.twin"):
+        judge_on(plain, [str(other)], 0)
+    assert [one.victim for one in judge_on(plain, [str(copy)], 0)] == [str(copy)], "the same victim by another name"
+    assert [one.victim for one in judge_on(general, [str(other)], 0)] == [str(other)]
 
 
 def test_a_set_without_twins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from prune_env.agents.saved import load_agent
 from prune_env.agents.sb3 import PPOSettings, make_algorithm, settings_of
 from prune_env.agents.throughput import measure
 from prune_env.agents.train import train
-from prune_env.agents.training import Trained, Training
-from prune_env.errors import CheckpointError, ConfigError, UnknownNameError
+from prune_env.agents.training import Trained, Training, refusal
+from prune_env.errors import CheckpointError, ConfigError, PruneEnvError, UnknownNameError
 from prune_env.rewards import SparsityReward
 from prune_env.rollout import rollout
 from prune_env.search import Search, find_mask
@@ -98,11 +98,38 @@ def test_a_finished_training_is_left_as_it_is_and_another_is_refused(tmp_path: P
     stamp = (tmp_path / "best" / "weights.safetensors").stat().st_mtime_ns
     assert right(tmp_path) == first
     assert (tmp_path / "best" / "weights.safetensors").stat().st_mtime_ns == stamp
-    with pytest.raises(CheckpointError, match="other settings"):
-        right(tmp_path, seed=1)
-    (tmp_path / "training.json").unlink()
-    with pytest.raises(CheckpointError, match="other settings"):
-        right(tmp_path, seed=1)
+    for name in ("training.json", "none of its own"):
+        with pytest.raises(CheckpointError, match=r"other settings: seed 0 there and 1 asked; choose another folder"):
+            right(tmp_path, seed=1)
+        with pytest.raises(CheckpointError, match="steps 400 there and 800 asked; a training is not lengthened"):
+            right(tmp_path, steps=800)
+        (tmp_path / name).unlink(missing_ok=True)
+
+
+def test_a_refusal_names_what_differs_and_not_what_follows_from_it() -> None:
+    first = Training("ppo", "heads", EnvChoice("tiny-style", TABULAR_ID, {"on_violation": "reject"}), seed=3)
+    other = Training("ppo", "heads", EnvChoice("tiny-syntactic", TABULAR_ID), changes={"ent_coef": 0.5}, seed=3)
+    said = str(refusal(Path("runs/x"), first.asked, other.asked))
+    assert (
+        "got one with other settings: ent_coef 0.01 there and 0.5 asked, on_violation reject there and not set asked, "
+        "victim tiny-style there and tiny-syntactic asked; choose another folder"
+    ) in said
+    agents = str(refusal(Path("runs/x"), first.asked, replace(first, agent="a2c").asked))
+    assert "settings: agent ppo there and a2c asked; choose another folder" in agents
+    even = str(refusal(Path("runs/x"), first.asked, replace(first, policy_arguments={"wanted_heads": None}).asked))
+    assert "settings: wanted_heads not set there and None asked" in even
+    assert "one with other settings or twins; " in str(refusal(Path("runs/x"), {}, first.asked))
+
+
+def test_what_cannot_be_made_leaves_no_folder(tmp_path: Path) -> None:
+    for environment, start in (
+        (EnvChoice(twin_file("right"), "NoSuchEnv-v0"), {}),
+        (choice("right", on_violation="ignore"), {}),
+        (choice("right"), {"wanted_heads": -1.0}),
+    ):
+        with pytest.raises(PruneEnvError):
+            train(Training("ppo", "mlp", environment, policy_arguments=start, **SHORT), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_training_on_a_twin_that_was_built_anew_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from prune_env import search
 from prune_env.cli.main import main
 from prune_env.cli.play import film_strip
+from prune_env.methods import get_method
 from prune_env.rollout import Episode, rollout
 from prune_env.types import mask_to_text
 from prune_env.victims import protocols
@@ -61,6 +63,14 @@ def test_a_picture_of_every_step(tmp_path: Path, capsys: Capture) -> None:
 def test_what_plays_no_episode_of_its_own_is_refused(method: str, capsys: Capture) -> None:
     assert played("--method", method) == 2
     assert f"method '{method}' plays no episode of its own" in capsys.readouterr().err
+
+
+def test_a_method_of_another_model_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    learned = replace(get_method("gradient"), name="learned", victim_sha256="0" * 64)
+    monkeypatch.setattr("prune_env.methods.get_method", lambda _: learned)
+    monkeypatch.setattr("gymnasium.make", lambda *_, **__: pytest.fail("went on"))
+    assert played("--method", "learned") == 2
+    assert "expected the victim that method 'learned' was trained on" in capsys.readouterr().err
 
 
 def test_frames_lie_in_rows() -> None:

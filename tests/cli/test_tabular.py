@@ -13,6 +13,7 @@ import pytest
 from prune_env.cli.main import main
 from prune_env.engine.table import TableEvaluator, table_size
 from prune_env.tabular.registry import get_twin
+from prune_env.tabular.regret import LEGEND
 from prune_env.tabular.twin import TabularTwin
 
 Capture = pytest.CaptureFixture[str]
@@ -25,7 +26,7 @@ def test_listing_and_scores(tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "scores.json"
     assert main(["tabular", "scores", "tiny-style", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("optimum", "random", "gradient", "epsilon-greedy"))
+    assert all(name in shown for name in ("optimum", "random", "gradient", "epsilon-greedy", LEGEND))
     assert list(json.loads(out.read_text(encoding="utf-8"))["twins"]) == ["tiny-style"]
     assert main(["tabular", "front", "tiny-style", "--out", str(tmp_path / "front")]) == 0
     files = capsys.readouterr().out.split()

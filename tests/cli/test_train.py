@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from prune_env.agents.training import Training
 from prune_env.cli import train as command
 from prune_env.cli.main import main
 from prune_env.tabular.environment import TABULAR_ID
+from prune_env.tabular.regret import LEGEND
 from tests.agents.twins import twin_file
 
 Capture = pytest.CaptureFixture[str]
@@ -36,7 +39,8 @@ def parsed(*arguments: str) -> Training:
 def test_it_trains_on_the_twin_and_says_what_came_of_it(tmp_path: Path, capsys: Capture) -> None:
     assert trained(tmp_path) == 0
     printed, told = capsys.readouterr()
-    assert f"200 steps of {TABULAR_ID}" in printed and "certified regret" in printed and "tensorboard" in printed
+    assert f"200 steps of {TABULAR_ID}" in printed and "tensorboard" in printed
+    assert LEGEND in printed and "certified regret: of the final mask" in LEGEND
     assert "200 of 200: training" in told
     assert load_agent(tmp_path).card.agent == "ppo"
     assert trained(tmp_path, "--json") == 0, "a finished training is left as it is"
@@ -83,7 +87,7 @@ def test_ablations_reach_the_training() -> None:
 
 def test_the_names_are_those_of_the_agents() -> None:
     assert set(command.AGENTS) == set(AGENTS) and set(command.POLICIES) == set(POLICIES)
-    assert command.LIVE_ID == LIVE_ID
+    assert (command.LIVE_ID, command.TABULAR_ID) == (LIVE_ID, TABULAR_ID)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,40 @@ def test_the_names_are_those_of_the_agents() -> None:
 def test_mistakes_are_named(arguments: list[str], complaint: str, tmp_path: Path, capsys: Capture) -> None:
     assert trained(tmp_path, *arguments) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("victim", "complaint"),
+    [
+        ("tiny-stile", "unknown victim 'tiny-stile': did you mean 'tiny-style'"),
+        ("family-tain", "did you mean 'family-train'"),
+        ("style-3x4-s37-fnn", "did you mean 'style-3x4-s37-ffn'"),
+        ("xyzzy", "unknown victim 'xyzzy': known are the victims tiny-style, "),
+        ("xyzzy", "the sets of twins embedded, family-train, family-test, and the "),
+        ("no/such/folder", "found none; check the path"),
+    ],
+)
+def test_a_victim_that_is_not_there_is_named_before_anything_is_loaded(
+    victim: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(command, "training_of", lambda _: pytest.fail("went on"))
+    assert main(["train", "--victim", victim, "--logdir", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert complaint in told and "loading" not in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_kind_of_victim_that_is_there_is_let_through(tmp_path: Path) -> None:
+    for victim in ("tiny-style", "embedded", "family-train", "style-3x4-s37-ffn", twin_file("right"), str(tmp_path)):
+        command.check_victim(victim)
+
+
+def test_checking_a_victim_loads_no_torch() -> None:
+    code = "import sys; from prune_env.cli.train import check_victim; check_victim('tiny-style')"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print('torch' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_a_folder_is_asked_for(capsys: Capture) -> None:

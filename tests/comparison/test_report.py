@@ -13,7 +13,7 @@ from prune_env.agents.searchers.annealing import SimulatedAnnealing
 from prune_env.agents.searchers.evolution import Evolution
 from prune_env.comparison import CONTESTANTS, episodes, transfer
 from prune_env.comparison.picture import curves_of
-from prune_env.comparison.report import END, START, markdown, title, update_readme, write
+from prune_env.comparison.report import END, FEW_LEGEND, START, markdown, title, update_readme, write
 from prune_env.comparison.rows import rows_of
 from prune_env.comparison.trials import Trial, load
 from prune_env.comparison.tuning import TUNING
@@ -193,7 +193,18 @@ def test_a_share_of_the_best_by_hand() -> None:
 def test_a_report_without_optima_has_no_regret() -> None:
     unknown = {"experiment": "real", "regret": None, "certified_regret": None, "scales": None, "oracle_lfr": None}
     text = markdown(three("random", "random", 0.5, 0.6, **unknown))
-    assert "| random | random | 0.550 [0.500, 0.600] | 10.0 |  |  |  |  | 0.5 | 0.5 |" in text
+    assert "| random | random | 0.550 [0.500, 0.600] † | 10.0 |  |  |  |  | 0.5 | 0.5 |" in text
+
+
+def test_an_interval_of_few_seeds_is_marked_and_the_mark_is_explained() -> None:
+    few, enough = three("random", "random", *[0.5, 0.6] * 2, 0.5), three("random", "random", *[0.5, 0.6] * 3)
+    assert "] † |" in markdown(few) and FEW_LEGEND in markdown(few) and "fewer than 6 seeds of some" in FEW_LEGEND
+    assert "†" not in markdown(enough), "six seeds on one victim"
+    elsewhere = three("random", "random", *[0.5, 0.6] * 2, victim="two", identity="1" * 64)
+    (row,) = rows_of([*enough, *elsewhere])
+    assert (row.runs, row.seeds) == (10, 4)
+    assert "] † |" in markdown([*enough, *elsewhere]), "four on the other, however many runs there are"
+    assert "†" not in markdown(three("greedy", "searcher", 0.5, 0.5)), "no interval, no mark"
 
 
 def test_a_table_tells_what_was_used_and_how_many_runs_left_a_policy() -> None:

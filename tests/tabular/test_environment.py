@@ -129,11 +129,15 @@ def test_the_docstring_names_every_argument() -> None:
         ({"render_mode": "human"}, UnknownNameError, "rgb_array"),
         ({"threshold": 0.8, "max_accuracy_drop": 0.1}, ThresholdError, "exactly one"),
         ({"pad_to": [2, 2]}, ConfigError, "pad_to"),
+        ({"on_violaton": "reject"}, ConfigError, "got 'on_violaton': did you mean 'on_violation'"),
+        ({"device": "cpu"}, ConfigError, "got 'device'"),
     ],
 )
 def test_wrong_arguments_say_what_to_do(arguments: dict[str, Any], error: type[Exception], complaint: str) -> None:
     with pytest.raises(error, match=complaint):
         make_tabular_env(**{"victim": "tiny-style", **arguments})
+    with pytest.raises(error, match=complaint):
+        gym.make_vec(ID, num_envs=2, **{"victim": "tiny-style", **arguments})
     with pytest.raises(ConfigError, match="num_envs"):
         make_tabular_vector_env("tiny-style", num_envs=0)
 
