@@ -97,7 +97,7 @@ class _Run:
         if notes is not None:
             self.best, self.earlier = notes["best"], notes["seconds"]
         done, total = self.algorithm.num_timesteps, self.training.whole_steps
-        self.logger = tensorboard_logger(self.folder / FOLDER, done)
+        self.logger = tensorboard_logger(self.folder / FOLDER, done + 1 if done else 0)
         self.algorithm.set_logger(self.logger)
         callbacks: list[Any] = [Legs(self.training.leg, self.begin, self.end), Episodes()]
         if hasattr(self.training.settings, "ent_coef"):

@@ -13,7 +13,7 @@ MARKERS = ("<!-- scores:start -->", "<!-- scores:end -->")
 """Lines between which README.md holds the table."""
 
 _NOTE = (
-    "Means over the victims of a set; scripts are means over ten seeds, random play over {episodes:,} episodes a victim. "
+    "Means over the victims of a set; scripts over ten seeds, random play over {episodes:,} episodes a victim. "
     "Regret is normalised on each victim, 0 = the best return that an episode can have on the search split, 1 = random "
     "play; certified regret judges the final mask on the sentences that no search has seen. LFR, that of the masked "
     "model, is a diagnosis. Each victim by itself: `prune-env tabular scores`."

@@ -91,6 +91,13 @@ def test_a_training_that_was_cut_off_goes_on_as_one_that_was_not(agent: str, pol
     for place in ("best", "last"):
         one, other = (load_file(str(tmp_path / folder / place / "weights.safetensors")) for folder in ("cut", "whole"))
         assert all(torch.equal(weight, other[name]) for name, weight in one.items()) and one
+    assert judged_steps(tmp_path / "cut") == judged_steps(tmp_path / "whole"), "of what was logged nothing is lost"
+
+
+def judged_steps(folder: Path) -> list[int]:
+    """Steps of the judgements that TensorBoard shows."""
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    return [event.step for event in events.Scalars("deterministic/return")]
 
 
 def test_a_finished_training_is_left_as_it_is_and_another_is_refused(tmp_path: Path) -> None:
