@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.table import Column, Table
+from rich.table import Table
 
 from prune_env.cli.arguments import numbers, split, whole
+from prune_env.cli.tabular_tables import name_column, scores_table
 from prune_env.cli.terminal import console, long_work
 from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError
 from prune_env.tabular.registry import SPLITS, TWINS, get_twin, list_twins
@@ -42,7 +43,8 @@ _EXAMPLES_OF = {
     "  prune-env tabular check family-test --family runs/family --masks 50\n"
     "The exit status is 1 where a twin is not what the engine computes.\n",
     "scores": "examples:\n  prune-env tabular scores\n  prune-env tabular scores family-test\n"
-    "  prune-env tabular scores --out prune_env/assets/tabular/scores.json\n",
+    "  prune-env tabular scores --out prune_env/assets/tabular/scores.json\n"
+    "  prune-env tabular scores --update README.md\n",
     "speed": "examples:\n  prune-env tabular speed\n  prune-env tabular speed family-train --num-envs 64,256\n",
     "front": "examples:\n  prune-env tabular front --out runs/front\n"
     "  prune-env tabular front tiny-syntactic --out runs/front\n",
@@ -76,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--seed", default="0", metavar="N", help="of their draw (default: 0)")
     scores = action("scores", "print optimum, random play and scripts on each twin", f"{_NAMES} (default: all)")
     scores.add_argument("--out", type=Path, metavar="FILE", help="also write them to this file, as JSON")
+    scores.add_argument("--update", type=Path, metavar="README", help="write the published scores' means over sets "
+        "between this file's markers, and score nothing")  # fmt: skip
     speed = action("speed", "measure steps a second on one core", "a twin, or sets of them (default: tiny-syntactic)")
     speed.add_argument("--num-envs", nargs="+", default=list(ROWS), metavar="K", help="sub-environments of vector "
         f"environments (default: {','.join(ROWS)})")  # fmt: skip
@@ -107,7 +111,7 @@ def _twins(args: argparse.Namespace) -> list[TabularTwin]:
 
 def _list(args: argparse.Namespace) -> int:
     sentences = "sentences: search, certify, triggered"
-    table = Table(_name_column(), "set", "kind", "attack", "heads", "masks", sentences, "threshold")
+    table = Table(name_column(), "set", "kind", "attack", "heads", "masks", sentences, "threshold")
     for twin in _twins(args):
         sizes = ", ".join(str(part.sentences) for part in (twin.search, twin.certify, twin.oracle_lfr))
         of = [str(twin.meta[name]) for name in ("split", "kind", "attack")]
@@ -116,11 +120,6 @@ def _list(args: argparse.Namespace) -> int:
         table.add_row(twin.name, *of, f"{twin.layers} x {twin.heads}", str(len(twin.search.counts)), sizes, held)
     console().print(table)
     return 0
-
-
-def _name_column() -> Column:
-    """Returns the column of the names, which stay whole: they are what the next command is given."""
-    return Column("twin", no_wrap=True, min_width=27)
 
 
 def sources_of(names: list[str], family: Path | None) -> list[Source]:
@@ -191,6 +190,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _scores(args: argparse.Namespace) -> int:
+    if args.update is not None:
+        return _publish(args.update)
     from prune_env.tabular.regret import LEGEND
     from prune_env.tabular.scores import sheet, write_scores
 
@@ -205,32 +206,14 @@ def _scores(args: argparse.Namespace) -> int:
     return 0
 
 
-def scores_table(content: dict[str, Any]) -> Table:
-    """Returns a sheet of scores as a table."""
-    rule = "certified = the final mask's value on other sentences; asked = evaluations; LFR is a diagnosis"
-    title = f"{content['environment']}: {rule}"
-    columns = (
-        _name_column(),
-        Column("policy", no_wrap=True, min_width=14),
-        "return",
-        "regret",
-        "certified",
-        "certified regret",
-        "pruned",
-        "asked",
-        "LFR",
-    )
-    table = Table(*columns, title=title)
-    for name, entry in content["twins"].items():
-        for score in entry["scores"]:
-            asked = score["evaluations"]
-            values = [score[key] for key in ("value", "regret", "certified", "certified_regret", "pruned_fraction")]
-            shown = [f"{value:.3f}" for value in values]
-            asked = "" if asked is None else f"{asked:.1f}"
-            table.add_row(name, score["name"], *shown, asked, f"{score['oracle_lfr']:.3f}")
-            name = ""  # noqa: PLW2901  # once a twin
-        table.add_section()
-    return table
+def _publish(path: Path) -> int:
+    from prune_env.markers import write_between
+    from prune_env.tabular.score_page import MARKERS, scores_markdown
+    from prune_env.tabular.scores import read_scores
+
+    changed = write_between(path, MARKERS, scores_markdown(read_scores()))
+    print(f"{path}: {'written' if changed else 'already up to date'}")  # noqa: T201
+    return 0
 
 
 def _speed(args: argparse.Namespace) -> int:

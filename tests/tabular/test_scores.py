@@ -12,12 +12,14 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the ids
 from prune_env.errors import ManifestError
+from prune_env.markers import between
 from prune_env.methods import PolicyContext, get_method
 from prune_env.rollout import rollout
 from prune_env.seeds import derive
 from prune_env.tabular.environment import TABULAR_ID
 from prune_env.tabular.registry import get_twin, list_twins
 from prune_env.tabular.regret import yardstick_of
+from prune_env.tabular.score_page import MARKERS, scores_markdown
 from prune_env.tabular.scores import SCRIPTS, SEEDS, Score, read_scores, scores_on, sheet, write_scores
 from prune_env.types import mask_from_text
 from tests.tabular.twins import random_twin
@@ -82,3 +84,16 @@ def test_a_sheet_is_written_and_read(tmp_path: Path) -> None:
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ManifestError, match="scores"):
             read_scores(path)
+
+
+def test_the_readme_shows_the_scores_that_ship() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    _, _, shown, _, _ = between(readme, MARKERS)
+    content = read_scores()
+    assert shown.strip() == scores_markdown(content), "prune-env tabular scores --update README.md"
+    test = [entry for entry in content["twins"].values() if entry["split"] == "family-test"]
+    gradient = [score for entry in test for score in entry["scores"] if score["name"] == "gradient"]
+    assert len(gradient) == len(test) == 16
+    mean = sum(score["regret"] for score in gradient) / len(gradient)
+    row = next(line for line in shown.splitlines() if line.startswith("| gradient"))
+    assert f"/ {mean:.2f} /" in row.split("|")[-2]
