@@ -36,8 +36,8 @@ class FamilyTraining:
     """How an agent is trained on a family of twins; its rollouts are longer than on one victim, and passed less often.
 
     The network has no attention between heads by default, and importance is noisy: on victims of seven attackers that
-    were held out of the train set, agents with attention and without noise were worse, though better on what they were
-    trained on.
+    were held out of the train set, agents without noise were worse than what they showed on the others, and the one
+    without attention did well, in one training (`agents/results/family-tuning.jsonl`).
 
     Attributes:
         agent: A name of `prune_env.agents.sb3.AGENTS`.
@@ -80,7 +80,9 @@ class FamilyTraining:
             agent=agent,
             steps=plain.steps if steps is None else steps,
             changes=known,
-            policy_arguments={} if kind.one_head else plain.policy_arguments,
+            policy_arguments={
+                name: value for name, value in plain.policy_arguments.items() if name != "one_head" or not kind.one_head
+            },
             environment={**plain.environment, "on_violation": on_violation},
         )
 

@@ -79,7 +79,7 @@ def _check_victim(agent: SavedAgent, environments: VecEnv) -> None:
     """Refuses an agent of one model on another; environments that were made without `gym.make_vec` name no victim."""
     known = only_victim(agent.card)
     (spec,) = environments.get_attr("spec", 0) if known else (None,)
-    if spec is None:
+    if spec is None or "victim" not in spec.kwargs:
         return
     victim = spec.kwargs["victim"]
     if set(EnvChoice(victim, spec.id).victims_sha256) - {known}:

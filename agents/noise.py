@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn, VecEnvWrapper
 
 from prune_env.errors import ConfigError
+from prune_env.seeds import derive
 
 _IMPORTANCE = "importance_"
 
@@ -49,11 +50,12 @@ class NoisyImportance(VecEnvWrapper):
         space: Any = venv.observation_space
         self._keys = [key for key in space.spaces if key.startswith(_IMPORTANCE)]
         self._added = np.zeros((len(self._keys), self.num_envs, *space["mask"].shape), dtype=np.float32)
-        self._random = np.random.default_rng()
+        self._random: np.random.Generator | None = None
 
     def seed(self, seed: int | None = None) -> Any:
         """Seeds the noise and, for the next reset, the environments."""
-        self._random = np.random.default_rng(seed)
+        # Not the seed itself: the first environment draws from a generator that begins with it.
+        self._random = np.random.default_rng(None if seed is None else derive(seed, "importance-noise"))
         return self.venv.seed(seed)
 
     def reset(self) -> VecEnvObs:
@@ -74,6 +76,8 @@ class NoisyImportance(VecEnvWrapper):
         return self._shown(observations, self._added), rewards, ended, infos
 
     def _draw(self, rows: NDArray[np.intp]) -> None:
+        if self._random is None:
+            raise ConfigError("expected seed() before the first reset, got none: noise has to be repeatable; call it")
         if len(rows):
             shape = (len(self._keys), len(rows), self._added.shape[2])
             self._added[:, rows] = self._random.normal(0.0, self.noise, shape)

@@ -72,6 +72,11 @@ class HeadSetBase(_Base):
         """
         _check_spaces(observation_space, action_space)
         check_wanted(wanted_heads)
+        if type(most_heads) is not int or most_heads < 1 or (most_heads > 1 and not one_head):
+            raise ConfigError(
+                f"expected most_heads to be 1, or more with one_head on a larger model, got {most_heads!r} with "
+                f"one_head={one_head!r}; leave it out"
+            )
         self._sizes = {"width": width, "blocks": blocks, "attention_heads": attention_heads}
         self._wanted, self._one_head, self._most = wanted_heads, one_head, most_heads
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)

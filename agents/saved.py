@@ -74,10 +74,12 @@ def only_victim(card: AgentCard) -> str | None:
 class SavedAgent:
     """A policy as the environment wants it: one bit a slot and stop, whatever the agent's own actions are.
 
-    A policy over the set of heads acts on a model of any size. One that prunes one head a step prunes up to two a step
-    in a grid of twice the slots that it was trained on, and so on: the same share of the model. DQN has no chance of
-    its own: it acts the same either way. `predict` is told no victim: a plain policy acts on every model of its size,
-    where `prune_env.agents.judge.judge` and a `Method` of it refuse all but the one that it was trained on.
+    A policy over the set of heads acts on a model of any size. One with `one_head` prunes up to two a step in a grid of
+    twice the slots that it was trained on, and so on: the same share of the grid, which padding may have made larger
+    than the models in it. DQN prunes one a step, and has no chance of its own: it acts the same either way.
+
+    `predict` is told no victim: a plain policy acts on every model of its size, where `prune_env.agents.judge.judge`
+    and a `Method` of it refuse all but the one that it was trained on.
 
     Attributes:
         card: What it is.

@@ -53,6 +53,11 @@ class Training:
                 raise ConfigError(f"expected {name} to be a whole number of at least 1, got {value!r}; correct it")
         if type(self.seed) is not int or not 0 <= self.seed < SEEDS:
             raise ConfigError(f"expected a seed from 0 to 2^32 - 1, got {self.seed!r}; 0 is the default")
+        if self.policy_arguments.get("most_heads", 1) != 1:
+            raise ConfigError(
+                f"expected a training with most_heads=1, got {self.policy_arguments['most_heads']!r}: chances are "
+                "known of one head a step alone; leave it out"
+            )
         if self.steps < self.rollout:
             raise ConfigError(
                 f"expected at least the {self.rollout} steps of one rollout, got {self.steps}; "

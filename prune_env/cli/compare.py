@@ -39,6 +39,9 @@ DEFAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 }
 """Experiment -> contestants, budgets, number of seeds."""
 
+TRAIN_STEPS = "400000"
+"""Environment steps of a training before the comparison, as `prune_env.agents.family` has it."""
+
 EPISODE = "episode"
 """As a budget: as many evaluations as one episode may use."""
 
@@ -69,9 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", metavar="N", help="how many, from 0 (default: the experiment's)")
     add("--train-on", default="family-train", metavar="SET", help="twins that agents are trained on before "
         "(default: %(default)s)")  # fmt: skip
-    add(
-        "--train-steps", default="400000", metavar="N", help="environment steps of that training (default: %(default)s)"
-    )
+    add("--train-steps", default=TRAIN_STEPS, metavar="N", help="environment steps of that training "
+        "(default: %(default)s)")  # fmt: skip
     add(
         "--on-violation",
         default="terminate",
@@ -151,7 +153,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """
     from prune_env.comparison.cells import Settings
 
-    steps = _count(args.train_steps, "--train-steps to be a whole number of at least one", "200000 is the default")
+    wanted = "--train-steps to be a whole number of at least one"
+    steps = _count(args.train_steps, wanted, f"{TRAIN_STEPS} is the default")
     settings = Settings(args.out, args.data, args.train_on, steps)
     return replace(settings, mode=args.on_violation, device=args.device)
 

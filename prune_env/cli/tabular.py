@@ -191,6 +191,10 @@ def _check(args: argparse.Namespace) -> int:
 
 def _scores(args: argparse.Namespace) -> int:
     if args.update is not None:
+        if args.names or args.out is not None or args.twins != TWINS:
+            raise ConfigError(
+                "expected --update alone, which scores nothing, got more; run the two one after the other"
+            )
         return _publish(args.update)
     from prune_env.tabular.regret import LEGEND
     from prune_env.tabular.scores import sheet, write_scores

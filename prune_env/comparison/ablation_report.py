@@ -174,7 +174,7 @@ def sentence(rows: Sequence[Row]) -> str:
     for outcome, words in (
         ("worse", "Worse than the reference"),
         ("better", "Better than the reference"),
-        ("no other", "Not told apart from it"),
+        ("no other", "Not told apart from the reference"),
         ("untested", f"Without a verdict, for fewer than {FEWEST} seeds beside the reference's"),
     ):
         names = [row.variant for row in rows if row.variant != REFERENCE and row.outcome == outcome]

@@ -94,12 +94,12 @@ def budget_of(cell: Cell, subject: Subject) -> int:
     return subject.size + 1 if cell.budget is None else cell.budget
 
 
-def decided_by(contestant: Contestant, subject: Subject, settings: Settings) -> dict[str, Any]:
+def decided_by(contestant: Contestant, subject: Subject, settings: Settings, live: bool) -> dict[str, Any]:
     """Returns everything that decides a trial, as JSON values."""
     found: dict[str, Any] = {"contestant": contestant.settings, "environment": asdict(subject.config)}
     if contestant.kind == "trained":
         found["before"] = settings.before.identity
-    if settings.device != Settings.device:
+    if live and settings.device != Settings.device:
         found["device"] = settings.device
     return _as_json(found)
 
@@ -116,7 +116,7 @@ def key_of(cell: Cell, settings: Settings) -> str:
         subject_of(cell.victim, cell.experiment == LIVE, settings.mode, settings.data),
         get_contestant(cell.contestant),
     )
-    decided = decided_by(contestant, subject, settings)
+    decided = decided_by(contestant, subject, settings, cell.experiment == LIVE)
     return trial_key(cell.experiment, subject.identity, cell.contestant, decided, budget_of(cell, subject), cell.seed)
 
 
@@ -134,7 +134,7 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
         identity=problem.subject.identity,
         contestant=cell.contestant,
         kind=contestant.kind,
-        settings=decided_by(contestant, problem.subject, settings),
+        settings=decided_by(contestant, problem.subject, settings, cell.experiment == LIVE),
         budget=budget.limit,
         per_episode=cell.budget is None,
         seed=cell.seed,

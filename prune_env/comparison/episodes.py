@@ -6,9 +6,6 @@ no smaller than the episode's evaluations, cut after as many; an episode for whi
 is what a run of that budget would have been where nothing in it depends on the budget, as with random search, greedy
 ascent, evolution and scripts; annealing is hotter there than it would be, and a learner less far. It is called cut.
 
-A mask that was found costs nothing on the way, while a policy that pays for each set that misses the threshold stops
-earlier than one that does not mind. So scripts, which play an episode of their own, are held against it by return, too.
-
 A seed's agent is one agent on all victims: numbers are averaged over victims first, and seeds are then drawn anew.
 """
 
@@ -16,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,14 +25,14 @@ from prune_env.comparison.trials import Trial
 
 @dataclass(frozen=True)
 class Match:
-    """An agent's episodes against a rival, by normalised regret: certified, or that of the return.
+    """An agent's episodes against a rival, by normalised certified regret.
 
     Attributes:
         agent: The agent.
         rival: The rival.
-        evaluations: Of the agent's episodes, on average.
-        ours: Mean regret of the agent's episodes, certified: of the masks at their ends.
-        theirs: Mean regret of the rival's, certified: of its best masks after as many evaluations.
+        evaluations: Of the episodes, on average.
+        ours: Mean certified regret of the masks at the episodes' ends.
+        theirs: Mean certified regret of the rival's best masks after as many evaluations.
         difference: Theirs minus ours, with its interval: above 0 the agent is better.
         seeds: Agents behind it, one a seed.
         cut_from: The largest budget of a rival's run that was cut; None if all were of the episodes' evaluations.
@@ -120,56 +117,26 @@ def matches(trials: Sequence[Trial], seed: int = 0) -> list[Match]:
     return found
 
 
-def return_matches(trials: Sequence[Trial], seed: int = 0) -> list[Match]:
-    """Returns every agent that was trained before against every script that played an episode of its own, by return.
-
-    Args:
-        trials: Of one experiment.
-        seed: Of the resamples.
-    """
-    rivals: dict[str, dict[tuple[str, int], Trial]] = defaultdict(dict)
-    for trial in sorted(trials, key=lambda one: -one.budget):
-        if trial.kind == "script" and (trial.policy or {}).get("regret") is not None:
-            rivals[trial.contestant][trial.victim, trial.seed] = trial
-    found = []
-    for name, own in _trained(trials).items():
-        for rival in sorted(rivals, key=place):
-            known = rivals[rival]
-            pairs = [(one, known[one.victim, one.seed]) for one in own if (one.victim, one.seed) in known]
-            if pairs:
-                regrets = [tuple((side.policy or {})["regret"] for side in pair) for pair in pairs]
-                found.append(_of(name, rival, pairs, regrets, seed))
-    return found
-
-
 def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
     """Returns a sentence for each agent: its regret, and whom it beats and does not beat."""
-    by_mask, by_return = matches(trials, seed), return_matches(trials, seed)
-    return [
-        _sentence(one, *([match for match in met if match.agent == one.agent] for met in (by_mask, by_return)))
-        for one in episodes_of(trials, seed)
-    ]
+    met: dict[str, list[Match]] = defaultdict(list)
+    for match in matches(trials, seed):
+        met[match.agent].append(match)
+    return [_sentence(one, met[one.agent]) for one in episodes_of(trials, seed)]
 
 
-def _sentence(one: Episodes, by_mask: Sequence[Match], by_return: Sequence[Match]) -> str:
-    found = (
-        f"{one.agent}, one episode without chance, {one.evaluations:.1f} evaluations on average: mean normalised "
-        f"regret {_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
-    )
-    if by_mask:
-        found += f". By the best mask after as many evaluations, certified, it is {_outcomes(by_mask)}"
-    if by_return:
-        found += f". By the return of the scripts' own episodes it is {_outcomes(by_return)}"
-    return f"{found}."
-
-
-def _outcomes(met: Sequence[Match]) -> str:
+def _sentence(one: Episodes, met: Sequence[Match]) -> str:
     groups = {
         "better than": [match for match in met if match.outcome > 0],
         "not told apart from": [match for match in met if match.outcome == 0],
         "worse than": [match for match in met if match.outcome < 0],
     }
-    return "; ".join(f"{words} {', '.join(map(_named, group))}" for words, group in groups.items() if group)
+    parts = [f"{words} {', '.join(map(_named, group))}" for words, group in groups.items() if group]
+    start = (
+        f"{one.agent}, one episode without chance, {one.evaluations:.1f} evaluations on average: mean normalised "
+        f"regret {_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
+    )
+    return f"{start}; after as many evaluations {'; '.join(parts)}." if parts else f"{start}."
 
 
 def _named(match: Match) -> str:
@@ -192,30 +159,20 @@ def _trained(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
 
 def _match(agent: str, rival: str, pairs: Sequence[tuple[Trial, Trial]], seed: int) -> Match:
     policies = [one.policy or {} for one, _ in pairs]
-    regrets = [
-        (policy["certified_regret"], _regret_after(other, policy))
-        for (_, other), policy in zip(pairs, policies, strict=True)
-    ]
+    ours = [policy["certified_regret"] for policy in policies]
+    theirs = [_regret_after(other, policy) for (_, other), policy in zip(pairs, policies, strict=True)]
+    seeds = [one.seed for one, _ in pairs]
     asked = [int(policy["evaluations"]) for policy in policies]
     cut = [other.budget for (_, other), evaluations in zip(pairs, asked, strict=True) if other.budget > evaluations]
-    return replace(_of(agent, rival, pairs, regrets, seed), cut_from=max(cut, default=None))
-
-
-def _of(
-    agent: str, rival: str, pairs: Sequence[tuple[Trial, Trial]], regrets: Sequence[tuple[float, ...]], seed: int
-) -> Match:
-    """Returns a match of an agent's episodes, from pairs (the agent's regret, the rival's)."""
-    seeds = [one.seed for one, _ in pairs]
-    ours, theirs = np.array(regrets).T
     return Match(
         agent=agent,
         rival=rival,
-        evaluations=float(np.mean([(one.policy or {})["evaluations"] for one, _ in pairs])),
-        ours=float(ours.mean()),
-        theirs=float(theirs.mean()),
-        difference=_mean([*zip(seeds, (theirs - ours).tolist(), strict=True)], seed),
+        evaluations=float(np.mean(asked)),
+        ours=float(np.mean(ours)),
+        theirs=float(np.mean(theirs)),
+        difference=_mean([(one, their - our) for one, our, their in zip(seeds, ours, theirs, strict=True)], seed),
         seeds=len(set(seeds)),
-        cut_from=None,
+        cut_from=max(cut, default=None),
     )
 
 

@@ -24,6 +24,9 @@ TITLES = {"tabular": "Tabular twins", "family": "Family of tiny victims", "real"
 """Of each experiment, in the order of a report; what agents were trained on is read off the trials."""
 
 LEGEND = (
+    "Agents that train on the victim, and searchers, read gradient and attention variance of every head; scripts what "
+    "they rank by; agents trained before all six metrics that a defender can compute. Metrics are computed once, and "
+    "count as no evaluation. "
     "Certified value: pruned fraction of the mask that was best on the search split, less 1/n and the missing accuracy "
     "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % bootstrap "
     "intervals over seeds, given these victims; of agents trained before, a seed is one agent on all victims. "

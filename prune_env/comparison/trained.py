@@ -64,10 +64,13 @@ class Trained:
         if self.agent == "linear":
             self._prepare_linear(folder, seed, before)
             return
-        from prune_env.agents.family import FamilyTraining, train_family
+        from prune_env.agents.environments import yardsticks_of
+        from prune_env.agents.family import FamilyTraining
+        from prune_env.agents.train import train
 
-        settings = FamilyTraining.of(self.agent, before.steps, before.mode)
-        train_family(folder, seed, replace(settings, train=before.victims))
+        settings = replace(FamilyTraining.of(self.agent, before.steps, before.mode), train=before.victims)
+        training = settings.training(seed)
+        train(training, folder, yardsticks_of(training.environment))
 
     def _prepare_linear(self, folder: Path, seed: int, before: Pretraining) -> None:
         path = folder / "agent.json"

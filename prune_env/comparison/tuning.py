@@ -9,8 +9,9 @@ from prune_env.comparison.rows import place
 _NOTHING = "nothing to set"
 _HEADS = "defaults of `heads`, chosen on the embedded twins"
 _FAMILY = (
-    "metrics, one head a step, noise, steps and network chosen in some twenty trainings on `family-train`, the later "
-    "ones by seven of its attackers held out; four early ones also showed their regret on `family-test`"
+    "metrics, one head a step, noise, steps and network chosen in 18 trainings on `family-train`, the later "
+    "9 by seven of its attackers held out; 5 early ones also showed their regret on `family-test` "
+    "(`agents/results/family-tuning.jsonl`)"
 )
 _LINEAR = "discount chosen on random synthetic tables; the rest set by hand, not tuned"
 _UNKNOWN = "not recorded"
@@ -40,7 +41,7 @@ TUNING: dict[str, str] = {
     "trained-linear": f"{_LINEAR}; metrics as of the others",
     "trained-ppo": _FAMILY,
     "trained-maskable-ppo": _FAMILY,
-    "trained-dqn": _HEADS,
+    "trained-dqn": f"{_FAMILY}, of PPO; nothing of DQN itself",
 }
 """Contestant -> what its settings were chosen on. Who changes a default by looking at victims says here at which."""
 

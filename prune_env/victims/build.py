@@ -99,7 +99,9 @@ def build_victim(
         return _finished(recipe, given, folder, twin)
     recipe = replace(recipe, training=recipe.training.resolved(place.type))
     writable(folder)
-    claim(folder, _identity(recipe, given))
+    # What a processor has begun a GPU does not go on with; notes of processors are as they always were.
+    elsewhere = {} if place.type == "cpu" else {"device": place.type}
+    claim(folder, _identity(recipe, given) | elsewhere)
     write_diagnosis(folder, given.test, given.triggered["test"], given.triggered["dev"])
     # The twin is the same recipe without the poison, the attack's own loss included.
     loss: LossFunction | None = getattr(given.attack, "training_loss", None)

@@ -63,6 +63,15 @@ def test_a_plain_policy_is_judged_on_the_victim_it_was_trained_on_alone(tmp_path
     assert [one.victim for one in judge_on(general, [str(other)], 0)] == [str(other)]
 
 
+def test_another_agent_is_trained_as_ppo_is_as_far_as_it_can_be() -> None:
+    masked, values = FamilyTraining.of("maskable-ppo", 50, "reject"), FamilyTraining.of("dqn")
+    assert (masked.agent, masked.steps, masked.environment["on_violation"]) == ("maskable-ppo", 50, "reject")
+    assert masked.changes == FamilyTraining().changes and masked.policy_arguments == FamilyTraining().policy_arguments
+    assert values.changes == {}, "DQN has neither epochs nor minibatches"
+    assert "one_head" not in values.policy_arguments and values.policy_arguments["blocks"] == 0
+    assert values.environment["metrics"] == FamilyTraining().environment["metrics"]
+
+
 def test_a_set_without_twins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(family, "list_twins", lambda _: [])
     with pytest.raises(ConfigError, match="got none"):

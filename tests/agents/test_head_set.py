@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from prune_env.agents.environments import EnvChoice
 from prune_env.agents.head_set import HeadSetNet
 from prune_env.agents.maskable import MaskableHeadSetPolicy
 from prune_env.agents.policies import HeadSetPolicy
 from prune_env.agents.q_policy import HeadSetQPolicy
 from prune_env.agents.saved import AgentCard, SavedAgent
+from prune_env.agents.training import Training
 from prune_env.agents.transfer import spaces_for
 from prune_env.config import EnvConfig
 from prune_env.env import BertHeadPruneEnv
@@ -173,7 +175,7 @@ def test_on_a_larger_model_the_same_share_goes_in_a_step() -> None:
     assert not any(bits[~left].any() for bits in drawn)
     assert all(bits.sum() == 1 for bits in drawn if bits[-1]), "after stopping nothing comes"
     best = agent.predict(observation, deterministic=True)[0]
-    odds = agent._policy_for(observation)
+    odds: Any = agent._policy_for(observation)
     seen = {key: torch.as_tensor(array)[None] for key, array in observation.items()}
     order = odds.get_distribution(seen)._logits[0].argsort(descending=True)[:3].tolist()
     expected = order[: order.index(20)] if 20 in order[1:] else order[:1] if order[0] == 20 else order
@@ -214,6 +216,17 @@ def test_chances_do_not_depend_on_padding() -> None:
 def test_sizes_that_do_not_go_together_are_refused(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         policy(4, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"most_heads": 0, "one_head": True}, {"most_heads": 2}, {"most_heads": True}])
+def test_more_heads_than_one_need_a_policy_of_one_head(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="most_heads"):
+        policy(4, **arguments)
+
+
+def test_nobody_trains_with_more_heads_than_one() -> None:
+    with pytest.raises(ConfigError, match="most_heads=1"):
+        Training("ppo", "heads", EnvChoice("tiny-style"), policy_arguments={"one_head": True, "most_heads": 2})
 
 
 def test_dqn_refuses_the_same_sizes() -> None:

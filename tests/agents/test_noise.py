@@ -65,6 +65,12 @@ def test_who_judges_sees_no_noise() -> None:
     assert all(np.array_equal(plain[key], judged[key]) for key in plain)
 
 
+def test_a_reset_without_a_seed_is_refused_for_it_could_not_be_repeated() -> None:
+    envs = EnvChoice("tiny-style", TABULAR_ID, {"metrics": METRICS}, metric_noise=0.1).make(2, training=True)
+    with pytest.raises(ConfigError, match="seed"):
+        envs.reset()
+
+
 @pytest.mark.parametrize("noise", [-0.1, 1.5, float("nan")])
 def test_noise_that_is_none_is_refused(noise: float) -> None:
     with pytest.raises(ConfigError, match="metric_noise"):

@@ -155,19 +155,6 @@ def test_an_episode_is_held_against_as_many_evaluations() -> None:
     assert "better than random (1.000, cut from a run of 10); worse than scripts (0.250, cut" in sentence
 
 
-def test_scripts_are_also_met_by_the_return_of_their_own_episodes() -> None:
-    # A script's best mask is as good as the agent's, but its episode paid for the set that missed the threshold.
-    agent = three("trained-ppo", "trained", 0.5, 0.5, 0.5, experiment="family", episode=(4, 0.5))
-    scripts = three("script-gradient", "script", 0.5, 0.5, 0.5, experiment="family", episode=(3, 0.3))
-    searcher = three("annealing", "searcher", 0.9, 0.9, 0.9, experiment="family")
-    (match,) = episodes.return_matches(agent + scripts + searcher)
-    assert (match.rival, match.ours, match.theirs, match.outcome) == ("script-gradient", 0.5, pytest.approx(0.7), 1)
-    assert match.difference == pytest.approx((0.2, 0.2, 0.2))
-    (sentence,) = episodes.sentences(agent + scripts + searcher)
-    assert sentence.endswith("By the return of the scripts' own episodes it is better than script-gradient (0.700).")
-    assert episodes.return_matches(agent + searcher) == []
-
-
 def test_an_episode_meets_the_rivals_run_that_is_just_large_enough() -> None:
     agent = three("trained-ppo", "trained", 0.6, 0.6, 0.6, experiment="family", episode=(4, 0.5))
     runs = [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prune_env.agents.budget import Budget
 from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSettings
 from prune_env.comparison import CONTESTANTS, cells, trained
-from prune_env.comparison.cells import TRIALS, Cell, Settings, problem_of, run_cell
+from prune_env.comparison.cells import TRIALS, Cell, Settings, key_of, problem_of, run_cell
 from prune_env.comparison.contestant import KINDS, Left, Pretraining, get_contestant
 from prune_env.comparison.problem import METRICS, NOT_BUILT, Seen, subject_of
 from prune_env.comparison.run import Plan, evaluations_of, missing, run
@@ -29,7 +29,9 @@ LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "
 
 def with_every_metric(twin: TabularTwin) -> TabularTwin:
     """The twin with every metric that scripts and trained agents read."""
-    more = {name: twin.importance["gradient"][::-1].copy() for name in EVERY_METRIC if name not in twin.importance}
+    lacking = [name for name in EVERY_METRIC if name not in twin.importance]
+    shape = twin.importance["gradient"].shape
+    more = {name: np.random.default_rng(number).random(shape, dtype=np.float32) for number, name in enumerate(lacking)}
     return replace(twin, importance={**twin.importance, **more})
 
 
@@ -242,6 +244,20 @@ def test_a_task_that_was_not_built_has_no_trials(monkeypatch: pytest.MonkeyPatch
 def test_an_agent_that_was_not_trained_is_missed(victim: str, settings: Settings) -> None:
     with pytest.raises(CheckpointError):
         run_cell(Cell("family", victim, "trained-linear", None, seed=7), settings)
+
+
+def test_a_device_is_part_of_what_decides_a_live_trial_alone(victim: str, settings: Settings) -> None:
+    elsewhere = replace(settings, device="cuda")
+    table, live = Cell("tabular", victim, "random", 5, 0), Cell("real", "tiny-syntactic", "random", 5, 0)
+    assert key_of(table, settings) == key_of(table, elsewhere)
+    assert key_of(live, settings) != key_of(live, elsewhere)
+
+
+def test_trained_agents_read_every_metric_in_its_place(victim: str, settings: Settings) -> None:
+    seen = problem_of(Cell("family", victim, "trained-linear", None, 0), settings).seen
+    shown = seen.by(EVERY_METRIC)
+    assert tuple(shown) == EVERY_METRIC and next(iter(shown)) == "gradient", "the first protects heads"
+    assert all(np.array_equal(shown[name], small().importance[name]) for name in EVERY_METRIC)
 
 
 def test_contestants_see_no_certify_and_no_lfr(victim: str, settings: Settings) -> None:
