@@ -22,7 +22,6 @@ from stable_baselines3.common.policies import BasePolicy
 
 from prune_env.agents.action_masks import masks_of
 from prune_env.agents.one_head import one_bit
-from prune_env.agents.policies import HeadSetBase
 from prune_env.agents.sb3 import get_agent, policy_class
 from prune_env.agents.transfer import spaces_for, transfer
 from prune_env.cache import write_text
@@ -132,7 +131,9 @@ class SavedAgent:
             observation_space, bits = spaces_for(slots, self.card.metrics)
             one_head = isinstance(self.policy.action_space, spaces.Discrete)
             action_space = spaces.Discrete(slots + 1) if one_head else bits
-            share = {"most_heads": max(1, slots // self.card.slots)} if isinstance(self.policy, HeadSetBase) else {}
+            share = (
+                {"most_heads": max(1, slots // self.card.slots)} if self.card.policy_arguments.get("one_head") else {}
+            )
             self._sized[slots] = transfer(self.policy, observation_space, action_space, **share)
         return self._sized[slots]
 
