@@ -142,8 +142,8 @@ def test_a_report_says_what_is_worse_and_what_is_not_known() -> None:
     text = markdown(records)
     assert (
         "**one** (30 steps a training). Worse than the reference: no-masking. Better than the reference: "
-        "no-action-bias. Not told apart from the reference: kappa-0. Without a verdict, for fewer than 6 seeds beside the "
-        "reference's: kappa-10."
+        "no-action-bias. Not told apart from the reference: kappa-0. Without a verdict, for fewer than 6 seeds beside "
+        "the reference's: kappa-10."
     ) in text
     assert "| +0.500 | 0/6 | never |" in text and "| -0.050 | 0/6 | never |" in text
     assert "| 0.250 | 0.900 | 0.50 | 1.0 |" in text, "with chance, certified regret, violations, seconds"
