@@ -36,8 +36,8 @@ class FamilyTraining:
     """How an agent is trained on a family of twins; its rollouts are longer than on one victim, and passed less often.
 
     The network has no attention between heads by default, and importance is noisy: on victims of seven attackers that
-    were held out of the train set, agents without noise were worse than what they showed on the others, and the one
-    without attention did well, in one training (`agents/results/family-tuning.jsonl`).
+    were held out of the train set agents did worse than on the others, with noise of 0.2 less so in one training of
+    three, and in the only one without attention (`agents/results/family-tuning.jsonl`).
 
     Attributes:
         agent: A name of `prune_env.agents.sb3.AGENTS`.

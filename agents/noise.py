@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn, VecEnvWrapper
 
 from prune_env.errors import ConfigError
-from prune_env.seeds import derive
 
 _IMPORTANCE = "importance_"
 
@@ -54,8 +53,9 @@ class NoisyImportance(VecEnvWrapper):
 
     def seed(self, seed: int | None = None) -> Any:
         """Seeds the noise and, for the next reset, the environments."""
-        # Not the seed itself: the first environment draws from a generator that begins with it.
-        self._random = np.random.default_rng(None if seed is None else derive(seed, "importance-noise"))
+        # The first environment's generator begins with it as well, for one victim in hundreds and for nothing learned:
+        # the published agents were trained like this, and the same seed has to give them again.
+        self._random = np.random.default_rng(seed)
         return self.venv.seed(seed)
 
     def reset(self) -> VecEnvObs:
