@@ -53,8 +53,8 @@ class NoisyImportance(VecEnvWrapper):
 
     def seed(self, seed: int | None = None) -> Any:
         """Seeds the noise and, for the next reset, the environments."""
-        # The first environment's generator begins with it as well, for one victim in hundreds and for nothing learned:
-        # the published agents were trained like this, and the same seed has to give them again.
+        # The first environment's generator begins with it as well, which draws victims and surplus heads alone: the
+        # published agents were trained like this, and the same seed has to give them again.
         self._random = np.random.default_rng(seed)
         return self.venv.seed(seed)
 
