@@ -40,6 +40,7 @@ class Settings:
         train_steps: Environment steps of that training.
         mode: The environment's `on_violation` for agents; scripts bring their own.
         device: Where masks of live victims are evaluated.
+        dtype: Arithmetic of the search on live victims; what is found is judged in float32 whatever it is.
     """
 
     out: Path
@@ -48,6 +49,7 @@ class Settings:
     train_steps: int = 400_000
     mode: str = "terminate"
     device: str = "cpu"
+    dtype: str = "float32"
 
     @property
     def before(self) -> Pretraining:
@@ -85,7 +87,7 @@ class Cell:
 def problem_of(cell: Cell, settings: Settings) -> Problem:
     """Returns what a cell is about."""
     if cell.experiment == LIVE:
-        return live_problem(cell.victim, settings.data, settings.mode, settings.device)
+        return live_problem(cell.victim, settings.data, settings.mode, settings.device, settings.dtype)
     return tabular_problem(cell.victim, settings.mode)
 
 
@@ -99,8 +101,10 @@ def decided_by(contestant: Contestant, subject: Subject, settings: Settings, liv
     found: dict[str, Any] = {"contestant": contestant.settings, "environment": asdict(subject.config)}
     if contestant.kind == "trained":
         found["before"] = settings.before.identity
-    if live and settings.device != Settings.device:
-        found["device"] = settings.device
+    if live:
+        # Float32 on the CPU is left out: records of it were written before there was a choice.
+        chosen = {"device": settings.device, "dtype": settings.dtype}
+        found |= {name: value for name, value in chosen.items() if value != getattr(Settings, name)}
     return _as_json(found)
 
 

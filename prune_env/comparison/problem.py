@@ -165,7 +165,11 @@ def tabular_problem(victim: str, mode: str = EnvConfig.on_violation) -> Problem:
 
 @lru_cache(maxsize=4)
 def live_problem(
-    victim: str, data: str | None = None, mode: str = EnvConfig.on_violation, device: str = "cpu"
+    victim: str,
+    data: str | None = None,
+    mode: str = EnvConfig.on_violation,
+    device: str = "cpu",
+    dtype: str = "float32",
 ) -> Problem:
     """Returns the problem of a victim whose masks are evaluated as they are asked for.
 
@@ -174,19 +178,22 @@ def live_problem(
         data: Data folder of victims on real data.
         mode: The environment's `on_violation`.
         device: Where its masks are evaluated.
+        dtype: Arithmetic of the search; importance, `certify` and the diagnosis are float32 whatever it is.
 
     Raises:
         PruneEnvError: As `open_victim` and `build_task` say.
+        DeviceError: A device or dtype that is not there.
     """
     from prune_env.oracle import oracle_evaluator
     from prune_env.scoring import scoring_of
     from prune_env.victims.store import open_victim
 
-    scoring = scoring_of(_task(victim, data, device), device)
+    task = _task(victim, data, device)
+    scoring = scoring_of(task, device)
     subject = subject_of(victim, live=True, mode=mode, data=data)
     return Problem(
         subject,
-        search=scoring.evaluator("search"),
+        search=scoring_of(task, device, dtype).evaluator("search"),
         seen=Seen.of(scoring.importance(tuple(dict.fromkeys((*EVERY_METRIC, *script_metrics())))), subject.config),
         certify=scoring.evaluator("certify"),
         oracle_lfr=oracle_evaluator(scoring, open_victim(victim)),

@@ -20,7 +20,7 @@ from prune_env.comparison.cells import LIVE, TRIALS, Cell, Preparation, Settings
 from prune_env.comparison.contestant import Pretraining, get_contestant
 from prune_env.comparison.problem import subject_of
 from prune_env.comparison.trials import EXPERIMENTS, Trial, read_trials
-from prune_env.engine.device import resolve_device
+from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError, WorkerError
 from prune_env.threads import threads
 
@@ -100,11 +100,12 @@ def check(plan: Plan, settings: Settings) -> None:
 
     Raises:
         ConfigError: No twins to train on, or one that is judged on, too; fewer steps than a training needs.
-        DeviceError: A device that is not there, for live victims.
+        DeviceError: A device or dtype that is not there, for live victims.
         PruneEnvError: A victim that is not there.
     """
     if plan.experiment == LIVE:
         resolve_device(settings.device)
+        resolve_dtype(settings.dtype)
     for victim in plan.victims:
         subject_of(victim, plan.experiment == LIVE, settings.mode, settings.data)
     _check_training(plan, settings)
