@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from prune_env.engine.architecture import describe
 from prune_env.engine.device import resolve_device
 from prune_env.engine.evaluator import Evaluator
 from prune_env.engine.precision import deviation
 from prune_env.engine.tokens import TokenizedSplit
 from prune_env.engine.transformer import TransformerEvaluator
+from prune_env.errors import OutputError
 from prune_env.importance import passes_asked, scores
+from prune_env.importance_cache import ImportanceCache
 from prune_env.recovered import RecoveredEvaluator, passes_a_mask
 from prune_env.seeds import derive
 from prune_env.types import HeadMask, HeadScores
@@ -85,16 +89,39 @@ class Scoring:
         return asdict(deviation(self._model, tokens, mask[None], self.device))
 
     def importance(self, metrics: Iterable[str]) -> dict[str, HeadScores]:
-        """Returns each metric's scores (layers, heads) on a sample of the training split, in the order asked for."""
+        """Returns each metric's scores (layers, heads) on a sample of the training split, in the order asked for.
+
+        They are kept in the cache folder, too, but for tasks of the package, whose models take no time.
+
+        Raises:
+            IntegrityError: A kept file that holds something else; one that is damaged is a ManifestError.
+        """
         wanted = list(metrics)
         missing = [name for name in wanted if name not in self._importance]
         if missing:
-            sample = self._sample()
-            # The evaluators hold copies of their own, so that the model may move.
-            self._model.to(resolve_device(self.device))  # type: ignore[arg-type]  # transformers hides the signature
-            seeds = {name: derive(self.task.seed, name) for name in missing}
-            self._importance |= scores(missing, self._model, sample, seeds)
+            self._importance |= self._score(missing) if self.task.is_shipped else self._score_or_read(missing)
         return {name: self._importance[name] for name in wanted}
+
+    def _score_or_read(self, names: Sequence[str]) -> dict[str, HeadScores]:
+        size = describe(self._model)
+        kept = ImportanceCache(
+            self.task.sha256, self.task.seed, self.importance_sentences, size.layers, size.heads, self.device
+        )
+        found = kept.read(names)
+        new = self._score([name for name in names if name not in found])
+        try:
+            kept.write(new)
+        except OutputError as error:
+            warnings.warn(f"importance is not kept for the next run: {error}", RuntimeWarning, stacklevel=2)
+        return found | new
+
+    def _score(self, names: Sequence[str]) -> dict[str, HeadScores]:
+        if not names:
+            return {}
+        # The evaluators hold copies of their own, so that the model may move.
+        self._model.to(resolve_device(self.device))  # type: ignore[arg-type]  # transformers hides the signature
+        seeds = {name: derive(self.task.seed, name) for name in names}
+        return scores(names, self._model, self._sample(), seeds)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

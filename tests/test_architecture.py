@@ -25,7 +25,7 @@ ORDER = (
     | {"known_arguments", "vector", "vector_dynamics", "vector_rewards", "vector_state", "vector_view"},
     {"methods", "record_form", "records", "rollout", "scripted"},
     {"recovered"},
-    {"machine", "recovery", "scoring", "tensorboard"},
+    {"importance_cache", "machine", "recovery", "scoring", "tensorboard"},
     {"oracle"},
     {"registration"},
     {"search"},

@@ -77,6 +77,11 @@ class Task:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it lies in the package: the embedded victims' tasks do."""
+        return self.folder.parent == ASSETS / "tasks"
+
+    @property
     def build_seconds(self) -> float:
         """Wall time of the scoring model's fine-tuning, on the machine that built it."""
         return float(json.loads((self.folder / TIMING).read_text(encoding="utf-8"))["seconds"])
