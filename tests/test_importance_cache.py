@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from prune_env import importance_cache, scoring
+from prune_env import importance_cache, machine, scoring
 from prune_env.errors import IntegrityError, ManifestError, OutputError
 from prune_env.importance_cache import ImportanceCache
 from prune_env.victims.protocols import get_protocol
@@ -67,7 +67,7 @@ def test_other_code_and_other_threads_read_nothing(kept: ImportanceCache, monkey
     finally:
         torch.set_num_threads(before)
     assert list(kept.read(["gradient"])) == ["gradient"]
-    versions = importance_cache.versions("cpu")
+    versions = machine.versions("cpu")
     monkeypatch.setattr(importance_cache, "versions", lambda _: {**versions, "source": "other"})
     assert kept.read(["gradient"]) == {}
 
