@@ -1,9 +1,9 @@
-"""What transfer is worth where no optimum is known: a trained agent's share of the best that anyone found."""
+"""What transfer is worth where no optimum is known: everyone's share of the best that anyone found."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from prune_env.comparison.trials import Trial
 
 
 def shares(trials: Sequence[Trial]) -> dict[tuple[str, int], float]:
-    """Returns (agent, budget) -> mean share of the best certified value that any contestant found on the victim.
+    """Returns (contestant, budget) -> mean share of the best certified value that anyone found on the victim.
 
     Args:
         trials: Of one experiment; the best is taken over all contestants, budgets and seeds.
@@ -22,17 +22,33 @@ def shares(trials: Sequence[Trial]) -> dict[tuple[str, int], float]:
         best[trial.victim] = max(best[trial.victim], trial.certified)
     found: dict[tuple[str, int], list[float]] = defaultdict(list)
     for trial in trials:
-        if trial.kind == "trained" and best[trial.victim] > 0:
+        if best[trial.victim] > 0:
             found[trial.contestant, trial.budget].append(trial.certified / best[trial.victim])
     order = sorted(found, key=lambda key: (place(key[0]), key[1]))
     return {key: float(np.mean(found[key])) for key in order}
 
 
 def sentences(trials: Sequence[Trial]) -> list[str]:
-    """Returns a sentence for each agent that was trained before, and each budget."""
-    largest = max((trial.budget for trial in trials), default=0)
-    return [
+    """Returns a sentence for each agent that was trained before, one for the others, and one on the arithmetic."""
+    found, largest = shares(trials), max((trial.budget for trial in trials), default=0)
+    trained = {trial.contestant for trial in trials if trial.kind == "trained"}
+    said = [
         f"{agent} with {budget} evaluations reaches {100 * share:.1f} % of the best certified value that anyone found "
         f"with up to {largest}, on average over victims and seeds."
-        for (agent, budget), share in shares(trials).items()
+        for (agent, budget), share in found.items()
+        if agent in trained
     ]
+    others = {key: share for key, share in found.items() if key[0] not in trained}
+    return [*said, *_of_others(others), *_arithmetic(trials)]
+
+
+def _of_others(found: Mapping[tuple[str, int], float]) -> list[str]:
+    """Returns what the rivals reach, in one sentence; none without rivals."""
+    parts = [f"{name} {100 * share:.1f} % with {budget}" for (name, budget), share in found.items()]
+    return [f"Of the same best, the others reach: {', '.join(parts)}."] if parts else []
+
+
+def _arithmetic(trials: Sequence[Trial]) -> list[str]:
+    """Returns in what arithmetic was searched and judged."""
+    dtypes = sorted({str(trial.settings.get("dtype", "float32")) for trial in trials})
+    return [f"Masks were searched in {' and '.join(dtypes)}, and judged in float32."] if dtypes else []

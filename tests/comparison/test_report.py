@@ -186,8 +186,17 @@ def test_a_share_of_the_best_by_hand() -> None:
         trial("random", "random", 0.5, experiment="real", budget=200),
         trial("random", "random", 0.6, experiment="real", budget=200, victim="two", identity="1" * 64),
     ]
-    assert transfer.shares(trials) == {("trained-ppo", 20): pytest.approx((0.8 + 1.0) / 2)}
-    assert transfer.sentences(trials)[0].startswith("trained-ppo with 20 evaluations reaches 90.0 % of the best")
+    assert transfer.shares(trials) == {("random", 200): 1.0, ("trained-ppo", 20): pytest.approx((0.8 + 1.0) / 2)}
+    agent, others, arithmetic = transfer.sentences(trials)
+    assert agent.startswith("trained-ppo with 20 evaluations reaches 90.0 % of the best")
+    assert others == "Of the same best, the others reach: random 100.0 % with 200."
+    assert arithmetic == "Masks were searched in float32, and judged in float32."
+
+
+def test_a_report_says_in_what_arithmetic_was_searched() -> None:
+    rounded = trial("random", "random", 0.5, experiment="real", settings={"contestant": {}, "dtype": "bfloat16"})
+    assert transfer.sentences([rounded])[-1] == "Masks were searched in bfloat16, and judged in float32."
+    assert transfer.sentences([]) == []
 
 
 def test_a_report_without_optima_has_no_regret() -> None:

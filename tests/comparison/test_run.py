@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSe
 from prune_env.comparison import CONTESTANTS, cells, trained
 from prune_env.comparison.cells import TRIALS, Cell, Settings, key_of, problem_of, run_cell
 from prune_env.comparison.contestant import KINDS, Left, Pretraining, get_contestant
-from prune_env.comparison.problem import METRICS, NOT_BUILT, Seen, subject_of
+from prune_env.comparison.problem import METRICS, NOT_BUILT, Seen, live_problem, subject_of
 from prune_env.comparison.run import Plan, evaluations_of, missing, run
 from prune_env.comparison.trials import Trial, read_trials
-from prune_env.errors import CheckpointError, ConfigError, IntegrityError, OutputError, UnknownNameError
+from prune_env.errors import CheckpointError, ConfigError, DeviceError, IntegrityError, OutputError, UnknownNameError
 from prune_env.tabular.environment import EVERY_METRIC
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
@@ -246,11 +247,22 @@ def test_an_agent_that_was_not_trained_is_missed(victim: str, settings: Settings
         run_cell(Cell("family", victim, "trained-linear", None, seed=7), settings)
 
 
-def test_a_device_is_part_of_what_decides_a_live_trial_alone(victim: str, settings: Settings) -> None:
-    elsewhere = replace(settings, device="cuda")
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"dtype": "bfloat16"}])
+def test_device_and_arithmetic_are_part_of_what_decides_a_live_trial_alone(
+    victim: str, settings: Settings, change: dict[str, Any]
+) -> None:
+    elsewhere = replace(settings, **change)
     table, live = Cell("tabular", victim, "random", 5, 0), Cell("real", "tiny-syntactic", "random", 5, 0)
     assert key_of(table, settings) == key_of(table, elsewhere)
     assert key_of(live, settings) != key_of(live, elsewhere)
+
+
+def test_a_live_victim_is_searched_in_the_arithmetic_asked_for_and_judged_in_float32() -> None:
+    exact, rounded = (live_problem("tiny-syntactic", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    assert rounded.certify is exact.certify
+    assert rounded.search is not exact.search and rounded.seen.scores.keys() == exact.seen.scores.keys()
+    with pytest.raises(DeviceError, match="expected a dtype among float32, bfloat16, got 'float8'"):
+        live_problem("tiny-syntactic", dtype="float8")
 
 
 def test_trained_agents_read_every_metric_in_its_place(victim: str, settings: Settings) -> None:
