@@ -98,6 +98,13 @@ class SavedAgent:
         self._random = np.random.default_rng(seed)
         self._sized = {card.slots: policy}
 
+    def __repr__(self) -> str:
+        card = self.card
+        return (
+            f"{type(self).__name__}({card.agent}, policy {card.policy}, {card.slots} slots, "
+            f"metrics {', '.join(card.metrics)})"
+        )
+
     def predict(
         self, observation: Observation, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[np.int8], Any]:
@@ -224,6 +231,10 @@ def _read_card(folder: Path) -> AgentCard:
         return AgentCard(**content)
     except PruneEnvError:
         raise
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"expected a saved agent in {folder}, got no {CARD}; prune-env train makes one"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"expected a saved agent in {folder}: {error}; prune-env train makes one") from error
 

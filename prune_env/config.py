@@ -14,6 +14,9 @@ MARGINS = ("point", "lower_bound")
 VIOLATIONS = ("terminate", "reject", "backtrack")
 """What a set does whose accuracy misses the threshold: end the episode, be undone, or be restored head by head."""
 
+DEFAULT_METRICS = ("gradient", "attention_variance")
+"""Importance metrics that are observed by default; the first protects a layer's last head."""
+
 PAPER_LIMIT = "paper"
 """The default of `max_heads_per_step`: the paper's 10 of 144 heads, scaled to the model."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prune_env.config import EnvConfig
+from prune_env.config import DEFAULT_METRICS, EnvConfig
 from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, UnknownNameError
@@ -21,8 +21,6 @@ from prune_env.victims.checkpoint_folder import head_grid
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import open_victim
 from prune_env.victims.task import build_task
-
-DEFAULT_METRICS = ("gradient", "attention_variance")
 
 
 @known_arguments

@@ -204,7 +204,7 @@ def _print(training: Training, trained: Trained) -> None:
     if "certified_regret" in trained.deterministic:
         screen.print(LEGEND, markup=False, highlight=False, soft_wrap=True)
     screen.print(
-        f"{trained.steps} steps of {training.environment.env_id} in {duration(trained.seconds)}; "
+        f"{trained.steps} steps of {training.environment.env_id} in {duration(trained.seconds)}{_rounded(training)}; "
         f"the best agent is that of step {trained.best_step}.\n"
         f"Agent:       {trained.folder} (prune_env.agents.saved.load_agent reads it)\n"
         f"TensorBoard: tensorboard --logdir {trained.folder}",
@@ -212,6 +212,13 @@ def _print(training: Training, trained: Trained) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _rounded(training: Training) -> str:
+    """Says why fewer steps were taken than asked for; nothing if they were not."""
+    if training.whole_steps == training.steps:
+        return ""
+    return f" ({training.steps} were asked for; an update takes {training.rollout})"
 
 
 def _print_json(training: Training, trained: Trained) -> None:

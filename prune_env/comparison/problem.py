@@ -8,10 +8,10 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from prune_env.agents.searchers.scripts import script_metrics
-from prune_env.config import EnvConfig
+from prune_env.config import DEFAULT_METRICS, EnvConfig
 from prune_env.engine.evaluator import Evaluator
 from prune_env.tabular.certified import Certifier
-from prune_env.tabular.environment import DEFAULT_METRICS, EVERY_METRIC
+from prune_env.tabular.environment import EVERY_METRIC
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prune_env.config import EnvConfig
+from prune_env.config import DEFAULT_METRICS, EnvConfig
 from prune_env.env import BertHeadPruneEnv
 from prune_env.errors import ConfigError, UnknownNameError
 from prune_env.known_arguments import known_arguments
@@ -20,8 +20,6 @@ from prune_env.vector import BertHeadPruneVectorEnv
 
 TABULAR_ID = "BertHeadPruneTabular-v0"
 """As registered with Gymnasium."""
-
-DEFAULT_METRICS = ("gradient", "attention_variance")
 
 EVERY_METRIC = (*DEFAULT_METRICS, "uncertainty", "taylor", "confidence", "adversarial_gate")
 """What every twin holds: all that a defender computes of heads from clean data, before the first step."""

@@ -16,6 +16,9 @@ TWINS = Path(__file__).resolve().parent.parent / "assets" / "tabular"
 SPLITS = ("embedded", "family-train", "family-test")
 """Sets of twins: those of the embedded victims, and a family of victims to train and to be judged on."""
 
+_READABLE = 12
+"""Names that an error lists."""
+
 
 def list_twins(split: str | None = None, folder: Path = TWINS) -> list[str]:
     """Returns the names of the twins in a folder, sorted; of one set, if it is named.
@@ -43,8 +46,19 @@ def get_twin(name: str, folder: Path = TWINS) -> TabularTwin:
     if path.suffix != SUFFIX:
         path = folder / f"{name}{SUFFIX}"
         if not path.is_file():
-            raise UnknownNameError("tabular victim", name, [*_splits(folder), *SPLITS[1:]])
+            raise _unknown(name, folder)
     return _load(_File.of(path))
+
+
+def _unknown(name: str, folder: Path) -> UnknownNameError:
+    """Returns the error of a name that no twin has; of many twins it lists the embedded ones alone."""
+    known = _splits(folder)
+    embedded = [one for one, split in known.items() if split == SPLITS[0]]
+    listed = (
+        f"the twins {', '.join(embedded)}, the sets {', '.join(SPLITS)}, "
+        f"and the {len(known) - len(embedded)} other twins that `prune-env tabular list` lists"
+    )
+    return UnknownNameError("tabular victim", name, [*known, *SPLITS], listed if len(known) > _READABLE else None)
 
 
 def _splits(folder: Path) -> dict[str, str]:

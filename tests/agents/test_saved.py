@@ -146,8 +146,13 @@ def test_an_agent_is_a_method(tmp_path: Path) -> None:
     assert rollout(env(), chancy(PolicyContext(3, 3, 4)), seed=0).trace != traces[0]
 
 
+def test_an_agent_says_what_it_is() -> None:
+    assert repr(agent()) == "SavedAgent(ppo, policy heads, 12 slots, metrics variance, gradient)"
+    assert repr(agent("maskable-ppo", "mlp")).startswith("MaskedAgent(maskable-ppo, policy mlp")
+
+
 def test_damage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="prune-env train makes one"):
+    with pytest.raises(CheckpointError, match=r"got no agent\.json; prune-env train makes one"):
         load_agent(tmp_path)
     saved = agent()
     save_agent(tmp_path, saved.card, saved.policy)

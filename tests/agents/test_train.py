@@ -68,11 +68,21 @@ class _CutOffError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("agent", "policy"), [("ppo", "mlp"), ("maskable-ppo", "heads"), ("a2c", "mlp"), ("dqn", "mlp")]
+    ("agent", "policy", "noise"),
+    [
+        ("ppo", "mlp", 0.0),
+        ("ppo", "heads", 0.2),
+        ("maskable-ppo", "heads", 0.0),
+        ("a2c", "mlp", 0.0),
+        ("dqn", "mlp", 0.0),
+    ],
 )
-def test_a_training_that_was_cut_off_goes_on_as_one_that_was_not(agent: str, policy: str, tmp_path: Path) -> None:
+def test_a_training_that_was_cut_off_goes_on_as_one_that_was_not(
+    agent: str, policy: str, noise: float, tmp_path: Path
+) -> None:
     changes = {"learning_starts": 50, "exploration_fraction": 0.9} if agent == "dqn" else {}
-    training = Training(agent, policy, choice("right"), **{**SHORT, "leg": 80}, changes=changes)
+    environment = replace(choice("right"), metric_noise=noise)
+    training = Training(agent, policy, environment, **{**SHORT, "leg": 80}, changes=changes)
 
     def interrupt(_: str, done: int, total: int) -> None:
         if done > total * 0.3:

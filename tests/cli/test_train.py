@@ -40,12 +40,19 @@ def test_it_trains_on_the_twin_and_says_what_came_of_it(tmp_path: Path, capsys: 
     assert trained(tmp_path) == 0
     printed, told = capsys.readouterr()
     assert f"200 steps of {TABULAR_ID}" in printed and "tensorboard" in printed
+    assert "were asked for" not in printed
     assert LEGEND in printed and "certified regret: of the final mask" in LEGEND
     assert "200 of 200: training" in told
     assert load_agent(tmp_path).card.agent == "ppo"
     assert trained(tmp_path, "--json") == 0, "a finished training is left as it is"
     result = json.loads(capsys.readouterr().out)
     assert result["steps"] == 200 and set(result["deterministic"]) >= {"return", "regret"}
+
+
+def test_steps_that_fill_no_update_are_said_to_be_left_out(tmp_path: Path, capsys: Capture) -> None:
+    assert trained(tmp_path, "--steps", "210") == 0
+    printed = capsys.readouterr().out
+    assert "200 steps of" in printed and "(210 were asked for; an update takes 100)" in printed
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -125,7 +125,7 @@ def test_the_registry_knows_names_paths_and_sets(tmp_path: Path) -> None:
     assert list_twins("family-train", tmp_path) == []
     assert get_twin("a", tmp_path) is get_twin("a", tmp_path)
     assert get_twin(str(tmp_path / "b.twin")).name == "b"
-    with pytest.raises(UnknownNameError, match="known are a, b, family-test"):
+    with pytest.raises(UnknownNameError, match="known are a, b, embedded, family-test, family-train"):
         get_twin("c", tmp_path)
     with pytest.raises(UnknownNameError, match="family-train"):
         list_twins("family", tmp_path)
@@ -134,6 +134,16 @@ def test_the_registry_knows_names_paths_and_sets(tmp_path: Path) -> None:
     before = get_twin("a", tmp_path)
     random_twin(2, 2, 2, name="a").save(tmp_path)
     assert get_twin("a", tmp_path) is not before, "a rebuilt twin is read again"
+
+
+def test_of_many_twins_an_error_lists_the_embedded_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny-style'") as raised:
+        get_twin("tiny-stile")
+    message = str(raised.value)
+    assert (
+        "tiny-style-organic, tiny-style, " in message and "other twins that `prune-env tabular list` lists" in message
+    )
+    assert len(message) < 400
 
 
 def test_what_ships_is_whole_and_small() -> None:
