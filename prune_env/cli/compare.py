@@ -171,7 +171,7 @@ def _report(trials: list[Trial], args: argparse.Namespace) -> int:
         rows = {name: [vars(row) for row in rows_of(group)] for name, group in by_experiment(trials).items()}
         print(json.dumps({"rows": rows, "files": [str(path) for path in paths]}, indent=2, allow_nan=False))  # noqa: T201
         return 0
-    text = [markdown(trials), "\n".join(map(str, paths))]
+    text = [markdown(trials), "\n".join(["Written:", *map(str, paths)])]
     if args.update is not None:
         text.append(f"{args.update}: {'written' if changed else 'already up to date'}")
     console().print("\n\n".join(text), markup=False, highlight=False, soft_wrap=True)

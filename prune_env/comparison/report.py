@@ -23,23 +23,25 @@ START, END = "<!-- compare:start -->", "<!-- compare:end -->"
 TITLES = {"tabular": "Tabular twins", "family": "Family of tiny victims", "real": "Live victims"}
 """Of each experiment, in the order of a report; what agents were trained on is read off the trials."""
 
-LEGEND = (
-    "Agents that train on the victim, and searchers, read gradient and attention variance of every head; scripts what "
-    "they rank by; agents trained before all six metrics that a defender can compute. Metrics are computed once, and "
-    "count as no evaluation. "
-    "Certified value: pruned fraction of the mask that was best on the search split, less 1/n and the missing accuracy "
-    "if it misses the threshold on the certify split. Interquartile means over victims and seeds, 95 % bootstrap "
-    "intervals over seeds, given these victims; of agents trained before, a seed is one agent on all victims. "
-    "The best contestant of a kind is chosen on the even seeds and tested on the odd ones; the table shows all seeds. "
-    "An evaluation is a distinct mask asked for, training included where an agent trains on the "
-    "victim; used: how many were asked for, on average, at the largest budget, as every column after it. "
-    "Regret: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask "
-    "that no episode reaches may be worth more, so that a searcher's regret may in principle be below 0. Certified "
-    "regret: 0 = the best of all masks. LFR is a diagnosis of the masked model, which nobody "
-    "but the judge sees. policy: mean regret of the return of the policy's own episode without chance, and the number "
-    "of runs behind it; an agent plays that episode beyond its budget. s and wall s: processor seconds and seconds by "
-    "the clock, medians of a run."
-)
+LEGEND = """\
+- **evaluation**: a distinct mask asked for, training included where an agent trains on the victim. *Used*: how many
+  were asked for, on average, at the largest budget, as every column after it.
+- **what is read**: agents that train on the victim, and searchers, read gradient and attention variance of every
+  head; scripts what they rank by; agents trained before all six metrics that a defender can compute. Metrics are
+  computed once, and count as no evaluation.
+- **certified value**: pruned fraction of the mask that was best on the search split, less 1/n and the missing
+  accuracy if it misses the threshold on the certify split.
+- **intervals**: interquartile means over victims and seeds, 95 % bootstrap intervals over seeds, given these
+  victims; of agents trained before, a seed is one agent on all victims. The best contestant of a kind is chosen on
+  the even seeds and tested on the odd ones; the table shows all seeds.
+- **regret**: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask that no
+  episode reaches may be worth more, so that a searcher's regret may in principle be below 0. *Certified regret*: 0
+  = the best of all masks.
+- **policy**: mean regret of the return of the policy's own episode without chance, and the number of runs behind
+  it; an agent plays that episode beyond its budget.
+- **LFR**: a diagnosis of the masked model, which nobody but the judge sees.
+- **s, wall s**: processor seconds and seconds by the clock, medians of a run; a live mask that an earlier run of
+  the same process asked for is not computed again."""
 
 
 FEW = "†"
