@@ -44,6 +44,9 @@ LEGEND = """\
   the same process asked for is not computed again."""
 
 
+NAMED = 4
+"""Victims that a heading names; of more it gives the number."""
+
 FEW = "†"
 """Behind an interval of fewer than `SEEDS` seeds."""
 
@@ -67,7 +70,8 @@ def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
     trials, parts = list(trials), list[str]()
     for name, group in by_experiment(trials).items():
         victims, seeds = sorted({one.victim for one in group}), {one.seed for one in group}
-        about = f"{_count(victims, 'victim')}, {_count(seeds, 'seed')}"
+        listed = f": {', '.join(victims)}" if len(victims) <= NAMED else ""
+        about = f"{_count(victims, 'victim')}{listed}; {_count(seeds, 'seed')}"
         said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
         parts += [f"**{title(name, group)}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
     names = {trial.contestant for trial in trials}
@@ -91,13 +95,16 @@ def _said(experiment: str, trials: Sequence[Trial], seed: int) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns certified values by budget, and what else there is at each contestant's largest budget, as Markdown."""
+    """Returns certified values by budget, and what else there is at each contestant's largest budget, as Markdown.
+
+    A column that says nothing of anyone is left out, such as regret where no optimum is known.
+    """
     budgets = sorted({row.budget for row in rows}, key=lambda budget: budget or 0)
     found = {(row.contestant, row.budget): row for row in rows}
     names = sorted({row.contestant for row in rows}, key=place)
     head = ["contestant", "kind", *map(amount, budgets)]
     head += ["used", "regret", "certified regret", "policy (runs)", "LFR", "s", "wall s"]
-    lines = [head, ["---", "---", *(["---:"] * (len(head) - 2))]]
+    lines = list[list[str]]()
     for name in names:
         own = [found.get((name, budget)) for budget in budgets]
         last = [row for row in own if row is not None][-1]
@@ -110,7 +117,9 @@ def table(rows: Sequence[Row]) -> str:
              "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}",
              f"{last.seconds:.2g}", f"{last.wall_seconds:.2g}"]
         )  # fmt: skip
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rule = ["---", "---", *(["---:"] * (len(head) - 2))]
+    said = [column for column in zip(head, rule, *lines, strict=True) if any(column[2:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in zip(*said, strict=True))
 
 
 def _count(things: Collection[object], name: str) -> str:

@@ -181,14 +181,15 @@ def test_a_seed_is_one_agent_on_all_victims() -> None:
 
 def test_a_share_of_the_best_by_hand() -> None:
     trials = [
-        trial("trained-ppo", "trained", 0.4, experiment="real", budget=20),
+        trial("trained-ppo", "trained", 0.4, experiment="real", budget=20, episode=(7, 0.3)),
         trial("trained-ppo", "trained", 0.6, experiment="real", budget=20, victim="two", identity="1" * 64),
         trial("random", "random", 0.5, experiment="real", budget=200),
         trial("random", "random", 0.6, experiment="real", budget=200, victim="two", identity="1" * 64),
     ]
     assert transfer.shares(trials) == {("random", 200): 1.0, ("trained-ppo", 20): pytest.approx((0.8 + 1.0) / 2)}
-    agent, others, arithmetic = transfer.sentences(trials)
+    agent, episode, others, arithmetic = transfer.sentences(trials)
     assert agent.startswith("trained-ppo with 20 evaluations reaches 90.0 % of the best")
+    assert episode == "trained-ppo, one episode without chance: 60.0 % of it with 7.0 evaluations."
     assert others == "Of the same best, the others reach: random 100.0 % with 200."
     assert arithmetic == "Masks were searched in float32, and judged in float32."
 
@@ -202,7 +203,8 @@ def test_a_report_says_in_what_arithmetic_was_searched() -> None:
 def test_a_report_without_optima_has_no_regret() -> None:
     unknown = {"experiment": "real", "regret": None, "certified_regret": None, "scales": None, "oracle_lfr": None}
     text = markdown(three("random", "random", 0.5, 0.6, **unknown))
-    assert "| random | random | 0.550 [0.500, 0.600] † | 10.0 |  |  |  |  | 0.5 | 0.5 |" in text
+    assert "| contestant | kind | 10 evaluations | used | s | wall s |\n| --- | --- | ---: | ---: |" in text
+    assert "| random | random | 0.550 [0.500, 0.600] † | 10.0 | 0.5 | 0.5 |" in text
 
 
 def test_an_interval_of_few_seeds_is_marked_and_the_mark_is_explained() -> None:
@@ -297,6 +299,6 @@ def test_a_readme_is_kept_up_to_date(tmp_path: Path) -> None:
 def test_the_projects_readme_says_what_the_committed_trials_say(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     files = sorted((root / "prune_env" / "comparison" / "results").glob("*.jsonl"))
-    assert [file.stem for file in files] == ["family", "tabular"]
+    assert [file.stem for file in files] == ["family", "real", "tabular"]
     readme = shutil.copy(root / "README.md", tmp_path)
     assert not update_readme(Path(readme), [trial for file in files for trial in load([file])])
