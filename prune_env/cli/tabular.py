@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from prune_env.cli.arguments import numbers, split, whole
-from prune_env.cli.tabular_tables import name_column, scores_table
+from prune_env.cli.tabular_tables import TWINS_LEGEND, scores_tables, twins_table
 from prune_env.cli.terminal import console, long_work
 from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError
 from prune_env.tabular.registry import SPLITS, TWINS, get_twin, list_twins
@@ -110,15 +110,8 @@ def _twins(args: argparse.Namespace) -> list[TabularTwin]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    sentences = "sentences: search, certify, triggered"
-    table = Table(name_column(), "set", "kind", "attack", "heads", "masks", sentences, "threshold")
-    for twin in _twins(args):
-        sizes = ", ".join(str(part.sentences) for part in (twin.search, twin.certify, twin.oracle_lfr))
-        of = [str(twin.meta[name]) for name in ("split", "kind", "attack")]
-        ((constraint, value),) = twin.constraint.items()
-        held = f"{value:g}" if constraint == "threshold" else f"full less {value:g}"
-        table.add_row(twin.name, *of, f"{twin.layers} x {twin.heads}", str(len(twin.search.counts)), sizes, held)
-    console().print(table)
+    console().print(twins_table(_twins(args)))
+    console().print(TWINS_LEGEND, highlight=False)
     return 0
 
 
@@ -205,7 +198,7 @@ def _scores(args: argparse.Namespace) -> int:
         content = sheet(twins, lambda name: report(name, next(done), len(twins)))
     if args.out is not None:
         write_scores(content, args.out)
-    console().print(scores_table(content))
+    console().print(scores_tables(content), highlight=False)
     console().print(LEGEND, markup=False, highlight=False, soft_wrap=True)
     return 0
 

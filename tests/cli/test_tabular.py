@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from prune_env.cli.main import main
+from prune_env.cli.tabular_tables import scores_tables, twins_table
 from prune_env.engine.table import TableEvaluator, table_size
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.regret import LEGEND
+from prune_env.tabular.scores import read_scores
 from prune_env.tabular.twin import TabularTwin
 
 Capture = pytest.CaptureFixture[str]
@@ -22,7 +26,9 @@ Capture = pytest.CaptureFixture[str]
 def test_listing_and_scores(tmp_path: Path, capsys: Capture) -> None:
     assert main(["tabular", "list"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("tiny-syntactic", "tiny-style", "4 x 4", "50625", "embedded", "organic"))
+    assert all(
+        name in shown for name in ("tiny-syntactic", "tiny-style", "4 x 4", "600/600/225", "embedded", "organic")
+    )
     out = tmp_path / "scores.json"
     assert main(["tabular", "scores", "tiny-style", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
@@ -32,6 +38,17 @@ def test_listing_and_scores(tmp_path: Path, capsys: Capture) -> None:
     files = capsys.readouterr().out.split()
     assert [Path(file).name for file in files] == ["tiny-style.png", "tiny-style-front.csv", "tiny-style-sizes.csv"]
     assert all(Path(file).is_file() for file in files)
+
+
+def test_tables_are_whole_at_80_columns() -> None:
+    written = io.StringIO()
+    screen = Console(width=80, file=written, force_terminal=False)
+    screen.print(twins_table([get_twin(name) for name in ("tiny-style", "syntactic-3x4-s35-important")]))
+    screen.print(scores_tables(read_scores()))
+    printed = written.getvalue()
+    assert "…" not in printed
+    assert "syntactic-3x4-s35-important family-test important 3 x 4 600/600/249 -0.02" in " ".join(printed.split())
+    assert "optimum" in printed and max(map(len, printed.splitlines())) <= 80
 
 
 def test_speed(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
