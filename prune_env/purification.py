@@ -45,7 +45,7 @@ class Order:
         model: A checkpoint folder or a Hugging Face model id: BERT, RoBERTa or DistilBERT.
         train: Clean labelled sentences (.tsv, .csv, .jsonl, a saved dataset).
         valid: More of them, on which masks are searched.
-        method: Registered name.
+        method: Registered name, or a method of one's own, such as a trained agent's.
         search: Constraint, device, dtype.
         training: Fine-tuning, of the scoring model and of the purified one.
         labels: Number of classes; None takes the checkpoint's.
@@ -55,7 +55,7 @@ class Order:
     model: str
     train: Path
     valid: Path
-    method: str = "gradient"
+    method: str | Method = "gradient"
     search: Search = field(default_factory=lambda: Search({"max_accuracy_drop": MAX_ACCURACY_DROP}))
     training: TrainingConfig = field(default_factory=TrainingConfig)
     labels: int | None = None
@@ -101,7 +101,7 @@ def purify_checkpoint(order: Order, on_step: OnStep | None = None) -> Purificati
     Raises:
         PruneEnvError: The order does not fit itself, the model or the data; before any training.
     """
-    method = get_method(order.method)
+    method = order.method if isinstance(order.method, Method) else get_method(order.method)
     if method.regime != "clean_only":
         raise ConfigError(
             f"method {method.name!r} needs {method.regime} information, and here is only clean data; choose another"

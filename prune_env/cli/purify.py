@@ -14,6 +14,7 @@ from prune_env.errors import ConfigError, InterruptedRunError
 from prune_env.victims.training_config import TrainingConfig
 
 if TYPE_CHECKING:
+    from prune_env.methods import Method
     from prune_env.purification import Order, Purification
 
 HELP = "purify any BERT, RoBERTa or DistilBERT classifier with your own clean data"
@@ -22,6 +23,7 @@ _EXAMPLES = """\
 examples:
   prune-env purify --model downloads/sentiment-bert --train train.tsv --valid valid.tsv --method gradient --out purified
   prune-env purify --model owner/model-id --train train.csv --valid valid.csv --max-accuracy-drop 0.05 --out purified
+  prune-env purify --model downloads/sentiment-bert --train train.tsv --valid valid.tsv --agent runs/ppo --out purified
 Files need a header with a text column (sentence, text) and a label column (label), classes from 0.
 A copy of both files' sentences is kept with the scoring model in the cache folder (PRUNE_ENV_CACHE), unencrypted;
 delete its folder `tasks` when the data must not stay there.
@@ -35,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, metavar="M", help="checkpoint folder or Hugging Face model id; safetensors only")
     add("--train", required=True, type=Path, metavar="FILE", help="clean labelled sentences: .tsv, .csv or .jsonl")
     add("--valid", required=True, type=Path, metavar="FILE", help="clean sentences on which masks are searched")
-    add("--method", default="gradient", help="how heads are chosen (default: %(default)s)")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--method", default="gradient", help="how heads are chosen (default: %(default)s)")
+    chosen.add_argument("--agent", type=Path, metavar="DIR", help="a trained agent chooses them: the folder of "
+        "`prune-env train` with the policy heads")  # fmt: skip
     add("--out", required=True, type=Path, metavar="DIR", help="new or empty folder for the purified model")
     add("--labels", type=int, metavar="N", help="number of classes (default: the checkpoint's)")
     add("--seed", type=int, default=11, help="splits, head, order, dropout (default: %(default)s)")
@@ -88,12 +93,30 @@ def _order(args: argparse.Namespace) -> Order:
         model=args.model,
         train=args.train,
         valid=args.valid,
-        method=args.method,
+        method=args.method if args.agent is None else _agent(args.agent),
         search=Search(constraint, args.device),
         training=TrainingConfig(learning_rate=args.learning_rate, epochs=args.epochs),
         labels=args.labels,
         seed=args.seed,
     )
+
+
+def _agent(folder: Path) -> Method:
+    """Returns a trained agent as a method, called by its folder's name alone: the card names no path.
+
+    Raises:
+        CheckpointError: No agent there, or one that is refused.
+        ConfigError: An agent of one model alone.
+    """
+    from prune_env.agents.learned import method_of
+
+    method = method_of(folder, folder.resolve().name)
+    if method.victim_sha256 is not None:
+        raise ConfigError(
+            f"expected an agent that may act on any model, got one in {folder} that knows the heads of one alone; "
+            "train one with --policy heads"
+        )
+    return method
 
 
 def _print(console: Console, result: Purification, out: Path) -> None:

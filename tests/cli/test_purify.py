@@ -17,6 +17,7 @@ from prune_env.cli.main import main
 from prune_env.engine.masking import mask_of
 from prune_env.model_card import NO_CERTIFICATE
 from prune_env.types import mask_from_text
+from tests.agents.twins import twin_file
 from tests.victims_factory import make_checkpoint, make_sentences, make_tokenizer, write_tsv
 
 Capture = pytest.CaptureFixture[str]
@@ -86,6 +87,22 @@ def test_the_card_says_what_was_done_and_promises_nothing(tmp_path: Path, data: 
     assert "| seed | 11 |" in card
     assert "torch 2" in card
     assert "A copy of these sentences lies with the scoring model in the cache folder" in card
+
+
+def test_a_trained_agent_chooses_the_heads(tmp_path: Path, data: list[str], capsys: Capture) -> None:
+    arguments = ("train", "--victim", twin_file("right"), "--steps", "200", "--n-envs", "4", "--leg", "100")
+    for policy in ("heads", "mlp"):
+        assert main([*arguments, "--policy", policy, "--logdir", str(tmp_path / policy)]) == 0
+    assert run(tmp_path, data, "--agent", str(tmp_path / "heads")) == 0
+    content = summary(tmp_path)
+    assert (content["method"], content["regime"]) == ("heads", "clean_only")
+    assert content["method_summary"] == "ppo with the policy heads, trained for 200 steps"
+    assert content["evaluations"] >= 1
+    capsys.readouterr()
+    assert run(tmp_path, data, "--agent", str(tmp_path / "mlp"), out="other") == 2
+    assert "train one with --policy heads" in " ".join(capsys.readouterr().err.split())
+    assert run(tmp_path, data, "--agent", str(tmp_path / "none"), out="other") == 2
+    assert "got no agent.json; prune-env train makes one" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_summary_is_for_machines(tmp_path: Path, data: list[str], capsys: Capture) -> None:
