@@ -40,7 +40,8 @@ def method_of(folder: Path | str, name: str, deterministic: bool = True) -> Meth
 
     return Method(
         name=name,
-        summary=f"{card.agent} with the policy {card.policy}, trained for {card.training.get('steps', '?')} steps",
+        summary=f"{card.agent} with the policy {card.policy}, trained for {card.training.get('steps', '?')} steps; "
+        f"weights {card.sha256[:16]}",
         kind="own",
         policy=policy,
         metrics=tuple(card.metrics),

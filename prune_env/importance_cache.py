@@ -2,7 +2,7 @@
 
 On a model of BERT's size two of the metrics take minutes, and every process that makes an environment would pay them
 again. What is kept is found again only by the same task, metric, seed, sentences, device, threads, libraries and code
-of this package: anything that could change a bit.
+of this package.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from prune_env.cache import cache_folder, writable
-from prune_env.errors import IntegrityError
+from prune_env.cache import CACHE_VARIABLE, cache_folder, writable
+from prune_env.errors import IntegrityError, ManifestError, OutputError
 from prune_env.machine import versions
 from prune_env.types import HeadScores
 from prune_env.victims.manifest import read_fields, write_json
 
 SCHEMA = 1
+FOLDER = "importance"
+"""Of the cache folder."""
+
 FIELDS = ("schema", "about", "metric", "scores")
 
 
@@ -51,26 +54,33 @@ class ImportanceCache:
         """Returns the scores, float32 (layers, heads), of those of the metrics that are kept.
 
         Raises:
-            IntegrityError: A file that holds something else.
-            ManifestError: A file that is damaged.
+            IntegrityError: A file that is damaged, or holds something else.
         """
-        return {name: self._read(name) for name in metrics if self._path(name).is_file()}
+        about = self._about()
+        paths = {name: _path(about, name) for name in metrics}
+        return {name: self._read(path, about, name) for name, path in paths.items() if path.is_file()}
 
     def write(self, found: Mapping[str, HeadScores]) -> None:
-        """Keeps scores, each file in one step; a second process that scored the same writes the same.
+        """Keeps scores, each file in one step; what is not finite is not kept.
 
         Raises:
             OutputError: The cache folder cannot be written to.
         """
-        if found:
-            writable(self._folder)
+        about = self._about()
         for name, scores in found.items():
-            content = {"schema": SCHEMA, "about": self._about, "metric": name, "scores": scores.tolist()}
-            write_json(self._path(name), content)
+            if not np.isfinite(scores).all():
+                continue
+            path = _path(about, name)
+            try:
+                writable(path.parent)
+                write_json(path, {"schema": SCHEMA, "about": about, "metric": name, "scores": scores.tolist()})
+            except OSError as error:
+                raise OutputError(
+                    f"expected to be able to write {path}, got: {error.strerror}; make room, or set {CACHE_VARIABLE}"
+                ) from error
 
-    @property
     def _about(self) -> dict[str, Any]:
-        """Everything that could change a bit, as JSON values."""
+        """Returns what is part of the key, as JSON values."""
         return {
             "task_sha256": self.task,
             "seed": self.seed,
@@ -79,31 +89,34 @@ class ImportanceCache:
             "versions": versions(self.device),
         }
 
-    @property
-    def _folder(self) -> Path:
-        return cache_folder() / "importance"
-
-    def _path(self, metric: str) -> Path:
-        key = hashlib.sha256(json.dumps([self._about, metric], sort_keys=True).encode()).hexdigest()
-        return self._folder / f"{metric}-{key[:24]}.json"
-
-    def _read(self, metric: str) -> HeadScores:
-        path = self._path(metric)
-        content = read_fields(path, SCHEMA, list(FIELDS), "a metric's scores")
-        scores = _as_scores(content["scores"])
-        belongs = content["metric"] == metric and content["about"] == self._about
-        if scores is None or scores.shape != (self.layers, self.heads) or not belongs:
+    def _read(self, path: Path, about: dict[str, Any], metric: str) -> HeadScores:
+        remedy = "delete that file, and they are computed again"
+        try:
+            content = read_fields(path, SCHEMA, list(FIELDS), "a metric's scores")
+        except ManifestError as error:
+            raise IntegrityError(f"expected scores of {metric} in {path}, got: {error}; {remedy}") from error
+        scores = _as_scores(content["scores"], (self.layers, self.heads))
+        if scores is None or content["metric"] != metric or content["about"] != about:
             raise IntegrityError(
                 f"expected finite scores of {metric} for {self.layers} x {self.heads} heads in {path}, got something "
-                "else; delete that file, and they are computed again"
+                f"else; {remedy}"
             )
         return scores
 
 
-def _as_scores(values: Any) -> HeadScores | None:
-    """Returns a list of rows as float32, or None where it is none or not finite."""
-    try:
-        scores = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
+def _path(about: Mapping[str, Any], metric: str) -> Path:
+    """Returns where a metric's scores are kept."""
+    key = hashlib.sha256(json.dumps([about, metric], sort_keys=True).encode()).hexdigest()
+    return cache_folder() / FOLDER / f"{metric}-{key[:24]}.json"
+
+
+def _as_scores(values: Any, shape: tuple[int, int]) -> HeadScores | None:
+    """Returns rows of numbers as float32, or None where they are none, not finite, or of another shape."""
+    rows = values if isinstance(values, list) else []
+    if not all(isinstance(row, list) and all(type(one) is float for one in row) for row in rows):
         return None
-    return scores if scores.ndim == 2 and bool(np.isfinite(scores).all()) else None
+    if [len(row) for row in rows] != [shape[1]] * shape[0]:
+        return None
+    with np.errstate(over="ignore"):
+        scores = np.array(rows, dtype=np.float32)
+    return scores if bool(np.isfinite(scores).all()) else None

@@ -108,6 +108,7 @@ def purify_checkpoint(order: Order, on_step: OnStep | None = None) -> Purificati
         )
     resolve_device(order.search.device)
     suspect, clean, training = prepare(order)
+    method.check_victim(suspect.sha256, suspect.name)
     protocol = Protocol("own-data", "own-data", None, len(clean.certify), training)
     device = order.search.device
     task = build_task(

@@ -66,7 +66,8 @@ class Record:
         floor_lfr: LFR of the twin after the same method; None where there is no twin, and for the twin itself.
         floor_acc: ACC of the twin after the same method.
         seconds: Wall time of search and fine-tuning, on the machine that did them.
-        search_seconds: The search's part of it; a second rate reuses the search, time included.
+        search_seconds: The search's part of it; a second rate reuses the search, time included. Importance that an
+            earlier process has kept takes none.
         versions: Libraries.
         role: "victim" or "twin".
         model_sha256: The model that was purified.

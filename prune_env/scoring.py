@@ -94,28 +94,31 @@ class Scoring:
         They are kept in the cache folder, too, but for tasks of the package, whose models take no time.
 
         Raises:
-            IntegrityError: A kept file that holds something else; one that is damaged is a ManifestError.
+            IntegrityError: A kept file that is damaged or holds something else.
+            DeviceError: A device that is not there.
         """
         wanted = list(metrics)
         missing = [name for name in wanted if name not in self._importance]
         if missing:
-            self._importance |= self._score(missing) if self.task.is_shipped else self._score_or_read(missing)
+            self._importance |= self.scored(missing) if self.task.is_shipped else self._read_or_score(missing)
         return {name: self._importance[name] for name in wanted}
 
-    def _score_or_read(self, names: Sequence[str]) -> dict[str, HeadScores]:
+    def _read_or_score(self, names: Sequence[str]) -> dict[str, HeadScores]:
+        resolve_device(self.device)
         size = describe(self._model)
         kept = ImportanceCache(
             self.task.sha256, self.task.seed, self.importance_sentences, size.layers, size.heads, self.device
         )
         found = kept.read(names)
-        new = self._score([name for name in names if name not in found])
+        new = self.scored([name for name in names if name not in found])
         try:
             kept.write(new)
         except OutputError as error:
             warnings.warn(f"importance is not kept for the next run: {error}", RuntimeWarning, stacklevel=2)
         return found | new
 
-    def _score(self, names: Sequence[str]) -> dict[str, HeadScores]:
+    def scored(self, names: Sequence[str]) -> dict[str, HeadScores]:
+        """Scores by these metrics anew: what `importance` says without what was kept of earlier scores."""
         if not names:
             return {}
         # The evaluators hold copies of their own, so that the model may move.

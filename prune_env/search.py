@@ -56,7 +56,7 @@ class Found:
         threshold: Accuracy the search had to hold; None where nothing held it.
         certify_accuracy: Of this mask on `certify`, measured once, at the end.
         deviation: What the arithmetic changes against float32 on `search`, for this mask; None in float32.
-        seconds: Wall time of importance and search.
+        seconds: Wall time of importance and search; importance that an earlier process has kept takes none.
     """
 
     mask: HeadMask

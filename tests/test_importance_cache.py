@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -13,8 +14,10 @@ import pytest
 import torch
 
 from prune_env import importance_cache, machine, scoring
-from prune_env.errors import IntegrityError, ManifestError, OutputError
+from prune_env.errors import DeviceError, IntegrityError
 from prune_env.importance_cache import ImportanceCache
+from prune_env.tabular import check
+from prune_env.tabular.registry import get_twin
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import open_victim
 from prune_env.victims.task import Task, build_task
@@ -76,7 +79,11 @@ def test_other_code_and_other_threads_read_nothing(kept: ImportanceCache, monkey
     "change",
     [
         {"scores": [[0.1, 0.2]]},
-        {"scores": [[0.1, 0.2], [0.3, "NaN"]]},
+        {"scores": [[0.1, 0.2], [0.3, float("nan")]]},
+        {"scores": [[0.1, 0.2], [0.3, 1e300]]},
+        {"scores": [[0.1, 0.2], [0.3, "0.4"]]},
+        {"scores": [[0.1, 0.2], [0.3, True]]},
+        {"scores": [[0.1, 0.2], [10**400, 0.4]]},
         {"scores": "none"},
         {"metric": "taylor"},
         {"about": {}},
@@ -89,8 +96,13 @@ def test_a_changed_file_is_refused_and_named(kept: ImportanceCache, cache_folder
     with pytest.raises(IntegrityError, match=r"scores of gradient for 2 x 2 heads in .*gradient-.*delete that file"):
         kept.read(["gradient"])
     path.write_text("{")
-    with pytest.raises(ManifestError, match="no JSON text"):
+    with pytest.raises(IntegrityError, match=r"no JSON text.*delete that file"):
         kept.read(["gradient"])
+
+
+def test_what_is_not_finite_is_not_kept(kept: ImportanceCache, cache_folder: Path) -> None:
+    kept.write({"gradient": np.array([[0.1, np.nan], [0.0, 1.0]], dtype=np.float32)})
+    assert not (cache_folder / "importance").exists()
 
 
 def test_a_second_process_scores_nothing_again(
@@ -117,13 +129,27 @@ def test_tasks_of_the_package_are_not_kept(own_task: Task, cache_folder: Path) -
     assert not (cache_folder / "importance").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(
-    own_task: Task, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(folder: Path) -> Path:
-        raise OutputError(f"expected to be able to write to {folder}")
+def test_a_check_of_a_twin_reads_nothing_that_was_kept(own_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = open_victim("tiny-syntactic")
+    monkeypatch.setattr(check, "build_task", lambda *_, **__: own_task)
+    monkeypatch.setattr(check, "scoring_of", scoring.Scoring)
+    monkeypatch.setattr(ImportanceCache, "read", lambda *_: pytest.fail("read what was kept"))
+    assert check.differences(get_twin("tiny-syntactic"), victim.name, masks=1, seed=0) == []
 
-    monkeypatch.setattr(importance_cache, "writable", refuse)
-    with pytest.warns(RuntimeWarning, match="importance is not kept for the next run: expected to be able to write"):
+
+@pytest.mark.parametrize("name", ["writable", "write_json"])
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    own_task: Task, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(importance_cache, name, refuse)
+    with pytest.warns(RuntimeWarning, match="importance is not kept for the next run: expected .* no space left"):
         found = scoring.Scoring(own_task).importance(["gradient"])
     assert found["gradient"].shape == (4, 4)
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(own_task: Task, cache_folder: Path) -> None:
+    with pytest.raises(DeviceError, match="expected a device such as"):
+        scoring.Scoring(own_task, "gpu").importance(["gradient"])

@@ -99,5 +99,5 @@ def _sum(parts: Sequence[Expected], trainings: int, jobs: int) -> str:
     beside = f", {duration(seconds / jobs)} in {jobs}" if jobs > 1 else ""
     return (
         f"About {duration(seconds)} for {cells} of {all_cells} cells in one process{beside}: as long as such cells "
-        f"took by the clock, medians of the trials that are there.{rest}"
+        f"took by the clock in the trials that are there.{rest}"
     )

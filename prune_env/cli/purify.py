@@ -26,7 +26,7 @@ examples:
   prune-env purify --model downloads/sentiment-bert --train train.tsv --valid valid.tsv --agent runs/ppo --out purified
 Files need a header with a text column (sentence, text) and a label column (label), classes from 0.
 A copy of both files' sentences is kept with the scoring model in the cache folder (PRUNE_ENV_CACHE), unencrypted;
-delete its folder `tasks` when the data must not stay there.
+delete its folder `tasks` when the data must not stay there, and `importance`, the heads' scores on them.
 """
 
 
@@ -102,21 +102,22 @@ def _order(args: argparse.Namespace) -> Order:
 
 
 def _agent(folder: Path) -> Method:
-    """Returns a trained agent as a method, called by its folder's name alone: the card names no path.
+    """Returns a trained agent as a method, called by its folder's name alone: the model's card names no path.
 
     Raises:
         CheckpointError: No agent there, or one that is refused.
         ConfigError: An agent of one model alone.
     """
     from prune_env.agents.learned import method_of
+    from prune_env.agents.saved import load_agent
 
-    method = method_of(folder, folder.resolve().name)
-    if method.victim_sha256 is not None:
+    policy = load_agent(folder).card.policy
+    if policy != "heads":
         raise ConfigError(
-            f"expected an agent that may act on any model, got one in {folder} that knows the heads of one alone; "
-            "train one with --policy heads"
+            f"expected an agent that may act on any model, got one in {folder} with the policy {policy}, which knows "
+            "heads by their numbers; train one with --policy heads"
         )
-    return method
+    return method_of(folder, f"agent {folder.resolve().name}")
 
 
 def _print(console: Console, result: Purification, out: Path) -> None:

@@ -13,7 +13,7 @@ from prune_env import __version__
 from prune_env.agents.budget import Budget
 from prune_env.comparison.contestant import Contestant, Left, Pretraining, get_contestant
 from prune_env.comparison.problem import Problem, Subject, live_problem, subject_of, tabular_problem
-from prune_env.comparison.trials import Trial, append_trial, trial_key
+from prune_env.comparison.trials import LIVE, Trial, append_trial, trial_key
 from prune_env.env import BertHeadPruneEnv
 from prune_env.rollout import Episode, rollout
 from prune_env.seeds import derive
@@ -22,9 +22,6 @@ from prune_env.types import mask_to_text
 
 TRIALS = "trials.jsonl"
 MODELS = "models"
-
-LIVE = "real"
-"""The experiment whose masks are evaluated as they are asked for."""
 
 _LIBRARIES = ("cmaes", "gymnasium", "numpy", "stable_baselines3", "torch")
 

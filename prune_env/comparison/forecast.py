@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
-from prune_env.comparison.cells import LIVE, TRIALS, Cell
-from prune_env.comparison.rows import place
-from prune_env.comparison.trials import Trial, read_trials
+from prune_env.comparison.cells import TRIALS, Cell
+from prune_env.comparison.rows import place, typical
+from prune_env.comparison.trials import LIVE, Trial, read_trials
 
 RESULTS = Path(__file__).parent / "results"
 """Trials that the project keeps; a checkout has them."""
@@ -24,7 +23,7 @@ class Expected:
         contestant: Its name.
         budget: Evaluations; None for as many as one episode may use.
         cells: How many are left.
-        seconds: By the clock for one of them, the median of trials; None where no trial tells.
+        seconds: By the clock for one of them, as trials took; None where no trial tells.
     """
 
     contestant: str
@@ -43,24 +42,25 @@ def expected(cells: Sequence[Cell], out: Path, kept: Path = RESULTS) -> list[Exp
 
     Args:
         cells: That are left, of one experiment.
-        out: The comparison's folder, whose own trials are believed first: they are of this machine.
+        out: The comparison's folder, whose own trials are believed first: they are of this machine. Of live victims
+            they alone are: others are of other models and other arithmetic.
         kept: Folder of other trials.
 
     Raises:
         RecordError: Malformed trials.
     """
-    live = {cell.experiment == LIVE for cell in cells}
-    others = [trial for file in sorted(kept.glob("*.jsonl")) for trial in read_trials(file)]
-    seconds = {**_medians(others, live), **_medians(read_trials(out / TRIALS), live)}
+    live = any(cell.experiment == LIVE for cell in cells)
+    others = [] if live else [trial for file in sorted(kept.glob("*.jsonl")) for trial in read_trials(file)]
+    seconds = {**_typical(others, live), **_typical(read_trials(out / TRIALS), live)}
     counts = Counter((cell.contestant, cell.budget) for cell in cells)
     order = sorted(counts, key=lambda key: (place(key[0]), key[1] or 0))
     return [Expected(*key, counts[key], seconds.get(key)) for key in order]
 
 
-def _medians(trials: Iterable[Trial], live: set[bool]) -> dict[tuple[str, int | None], float]:
-    """Returns the median seconds of a trial by contestant and budget, on live victims or on tables."""
-    groups: dict[tuple[str, int | None], list[float]] = defaultdict(list)
+def _typical(trials: Iterable[Trial], live: bool) -> dict[tuple[str, int | None], float]:
+    """Returns the seconds of a trial by contestant and budget, on live victims or on tables."""
+    groups: dict[tuple[str, int | None], list[Trial]] = defaultdict(list)
     for trial in trials:
-        if (trial.experiment == LIVE) in live:
-            groups[trial.contestant, trial.allowance].append(trial.wall_seconds)
-    return {key: median(found) for key, found in groups.items()}
+        if (trial.experiment == LIVE) == live:
+            groups[trial.contestant, trial.allowance].append(trial)
+    return {key: typical(found, "wall_seconds") for key, found in groups.items()}

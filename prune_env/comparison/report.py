@@ -40,8 +40,8 @@ LEGEND = """\
 - **policy**: mean regret of the return of the policy's own episode without chance, and the number of runs behind
   it; an agent plays that episode beyond its budget.
 - **LFR**: a diagnosis of the masked model, which nobody but the judge sees.
-- **s, wall s**: processor seconds and seconds by the clock, medians of a run; a live mask that an earlier run of
-  the same process asked for is not computed again."""
+- **s, wall s**: processor seconds and seconds by the clock, medians of a run; on live victims of the slowest run,
+  since a process computes a mask once, whoever asks for it next."""
 
 
 NAMED = 4
@@ -90,7 +90,7 @@ def title(experiment: str, trials: Sequence[Trial]) -> str:
 
 
 def _said(experiment: str, trials: Sequence[Trial], seed: int) -> list[str]:
-    extra = {"tabular": [], "family": episodes.sentences(trials, seed), "real": transfer.sentences(trials)}
+    extra = {"tabular": [], "family": episodes.sentences(trials, seed), "real": transfer.sentences(trials, seed)}
     return [*sentences(trials, seed), *extra[experiment]]
 
 
@@ -115,11 +115,15 @@ def table(rows: Sequence[Row]) -> str:
              *("" if one is None else f"{one.value:.3f}" for one in rest),
              "" if last.policy_regret is None else f"{last.policy_regret:.3f} ({last.policy_runs})",
              "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}",
-             f"{last.seconds:.2g}", f"{last.wall_seconds:.2g}"]
+             _seconds(last.seconds), _seconds(last.wall_seconds)]
         )  # fmt: skip
     rule = ["---", "---", *(["---:"] * (len(head) - 2))]
     said = [column for column in zip(head, rule, *lines, strict=True) if any(column[2:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in zip(*said, strict=True))
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _count(things: Collection[object], name: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prune_env.comparison import CONTESTANTS
 from prune_env.comparison.statistics import Estimate, estimate
-from prune_env.comparison.trials import Trial
+from prune_env.comparison.trials import LIVE, Trial
 from prune_env.errors import RecordError
 
 
@@ -35,7 +35,8 @@ class Row:
         policy_regret: Normalised regret of its policy's episode, mean over the runs that left one; None without.
         policy_evaluations: Evaluations of that episode.
         policy_runs: Runs behind them.
-        seconds: Processor time, the median.
+        seconds: Processor time, the median; of live victims the longest, since a process computes a mask once, whoever
+            asks for it next.
         wall_seconds: The same by the clock.
     """
 
@@ -74,12 +75,13 @@ def complete(trials: Iterable[Trial]) -> list[Trial]:
     """Returns the trials, after checking that they belong together.
 
     Raises:
-        RecordError: Two versions of one victim, or of one contestant.
+        RecordError: Two versions of one victim or of one contestant, or a victim searched in two arithmetics.
     """
     found, known = list(trials), dict[tuple[str, str, str], str]()
     for trial in found:
         for what, name, version in (
             ("victim", trial.victim, trial.identity),
+            ("arithmetic of", trial.victim, " on ".join(arithmetic_of(trial))),
             ("contestant", f"{trial.contestant} on {trial.victim}", json.dumps(trial.settings, sort_keys=True)),
         ):
             if known.setdefault((trial.experiment, what, name), version) != version:
@@ -93,6 +95,23 @@ def place(contestant: str) -> tuple[int, str]:
     """Returns where a contestant stands among others; one that this version does not know comes last."""
     names = list(CONTESTANTS)
     return (names.index(contestant) if contestant in names else len(names), contestant)
+
+
+def typical(trials: Sequence[Trial], name: str) -> float:
+    """Returns how long a run takes, see `Row.seconds`.
+
+    Args:
+        trials: Of one contestant and budget.
+        name: "seconds" or "wall_seconds".
+    """
+    seconds = [float(getattr(trial, name)) for trial in trials]
+    return max(seconds) if trials[0].experiment == LIVE else float(np.median(seconds))
+
+
+def arithmetic_of(trial: Trial) -> tuple[str, str]:
+    """Returns (dtype, device) of the search: of a table those of its making, which count as one."""
+    settings = trial.settings
+    return str(settings.get("dtype", "float32")), str(settings.get("device", "cpu"))
 
 
 def amount(budget: int | None) -> str:
@@ -130,8 +149,8 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
         policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
         policy_runs=len(policies),
-        seconds=float(np.median([trial.seconds for trial in trials])),
-        wall_seconds=float(np.median([trial.wall_seconds for trial in trials])),
+        seconds=typical(trials, "seconds"),
+        wall_seconds=typical(trials, "wall_seconds"),
     )
 
 

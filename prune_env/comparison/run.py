@@ -16,10 +16,10 @@ from typing import Any
 from prune_env.baselines.locks import sole
 from prune_env.baselines.workers import one_by_one, side_by_side, worker_pool
 from prune_env.cache import writable
-from prune_env.comparison.cells import LIVE, TRIALS, Cell, Preparation, Settings, budget_of, key_of, run_cell
+from prune_env.comparison.cells import TRIALS, Cell, Preparation, Settings, budget_of, key_of, run_cell
 from prune_env.comparison.contestant import Pretraining, get_contestant
 from prune_env.comparison.problem import subject_of
-from prune_env.comparison.trials import EXPERIMENTS, Trial, read_trials
+from prune_env.comparison.trials import EXPERIMENTS, LIVE, Trial, read_trials
 from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.errors import ConfigError, InterruptedRunError, UnknownNameError, WorkerError
 from prune_env.threads import threads
@@ -99,13 +99,19 @@ def check(plan: Plan, settings: Settings) -> None:
     """Refuses what cannot be run, without a look at its folder.
 
     Raises:
-        ConfigError: No twins to train on, or one that is judged on, too; fewer steps than a training needs.
+        ConfigError: No twins to train on, or one that is judged on, too; fewer steps than a training needs; a device
+            or dtype for tables.
         DeviceError: A device or dtype that is not there, for live victims.
         PruneEnvError: A victim that is not there.
     """
     if plan.experiment == LIVE:
         resolve_device(settings.device)
         resolve_dtype(settings.dtype)
+    elif (settings.device, settings.dtype) != (Settings.device, Settings.dtype):
+        raise ConfigError(
+            f"expected no device and no dtype for {plan.experiment}, whose masks are looked up, got {settings.device} "
+            f"and {settings.dtype}; leave them out"
+        )
     for victim in plan.victims:
         subject_of(victim, plan.experiment == LIVE, settings.mode, settings.data)
     _check_training(plan, settings)

@@ -18,7 +18,10 @@ from prune_env.records import append_line, read_lines
 from prune_env.types import mask_from_text
 
 SCHEMA = 2
-EXPERIMENTS = ("tabular", "family", "real")
+LIVE = "real"
+"""The experiment whose masks are evaluated as they are asked for."""
+
+EXPERIMENTS = ("tabular", "family", LIVE)
 
 
 @dataclass(frozen=True)

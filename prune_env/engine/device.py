@@ -38,5 +38,5 @@ def resolve_dtype(name: str) -> torch.dtype:
         DeviceError: Another name.
     """
     if name not in DTYPES:
-        raise DeviceError(f"expected a dtype among {', '.join(DTYPES)}, got {name!r}")
+        raise DeviceError(f"expected a dtype among {', '.join(DTYPES)}, got {name!r}; float32 is the default")
     return DTYPES[name]

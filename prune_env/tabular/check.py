@@ -48,7 +48,7 @@ def differences(twin: TabularTwin, victim: str, masks: int, seed: int = 0, data:
             f"{computed[place]:.4f} from the engine"
             for place in np.flatnonzero(stored != computed)
         ]
-    for name, scores in scoring.importance(twin.importance).items():
+    for name, scores in scoring.scored(list(twin.importance)).items():
         if not np.allclose(scores, twin.importance[name], rtol=1e-3, atol=1e-7):
             found.append(f"{twin.name}: the metric {name} is another in the twin than from the engine")
     return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from prune_env.errors import UnknownNameError
+from prune_env.errors import ConfigError, PruneEnvError, UnknownNameError
 from prune_env.tabular.twin import SUFFIX, TabularTwin, read_header
 
 TWINS = Path(__file__).resolve().parent.parent / "assets" / "tabular"
@@ -39,6 +40,7 @@ def get_twin(name: str, folder: Path = TWINS) -> TabularTwin:
 
     Raises:
         UnknownNameError: No such twin; the message names the nearest.
+        ConfigError: The name of a set.
         IntegrityError: A file that is not there, is no twin, or has changed.
         ManifestError: A twin of another version.
     """
@@ -50,15 +52,24 @@ def get_twin(name: str, folder: Path = TWINS) -> TabularTwin:
     return _load(_File.of(path))
 
 
-def _unknown(name: str, folder: Path) -> UnknownNameError:
+def _unknown(name: str, folder: Path) -> PruneEnvError:
     """Returns the error of a name that no twin has; of many twins it lists the embedded ones alone."""
     known = _splits(folder)
-    embedded = [one for one, split in known.items() if split == SPLITS[0]]
-    listed = (
-        f"the twins {', '.join(embedded)}, the sets {', '.join(SPLITS)}, "
-        f"and the {len(known) - len(embedded)} other twins that `prune-env tabular list` lists"
-    )
-    return UnknownNameError("tabular victim", name, [*known, *SPLITS], listed if len(known) > _READABLE else None)
+    if name in SPLITS:
+        return ConfigError(
+            f"expected one twin, got the set {name!r}; name one of its {list(known.values()).count(name)} twins"
+        )
+    # Who asks may take sets, too, as the environment does.
+    names = {*known, *known.values()}
+    return UnknownNameError("tabular victim", name, names, None if len(names) <= _READABLE else _in_words(known))
+
+
+def _in_words(known: Mapping[str, str]) -> str:
+    """Returns many twins, the set of each by its name, in words."""
+    few = [name for name, split in known.items() if split == SPLITS[0]]
+    sets = sorted({*known.values()})
+    rest = f"{len(known) - len(few)} others in the sets {', '.join(sets)}; `prune-env tabular list` lists them"
+    return ", ".join([*few, f"and {rest}"])
 
 
 def _splits(folder: Path) -> dict[str, str]:

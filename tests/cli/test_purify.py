@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
 from prune_env import purification
+from prune_env.agents.saved import load_agent
 from prune_env.cli.main import main
 from prune_env.engine.masking import mask_of
 from prune_env.model_card import NO_CERTIFICATE
@@ -95,12 +96,15 @@ def test_a_trained_agent_chooses_the_heads(tmp_path: Path, data: list[str], caps
         assert main([*arguments, "--policy", policy, "--logdir", str(tmp_path / policy)]) == 0
     assert run(tmp_path, data, "--agent", str(tmp_path / "heads")) == 0
     content = summary(tmp_path)
-    assert (content["method"], content["regime"]) == ("heads", "clean_only")
-    assert content["method_summary"] == "ppo with the policy heads, trained for 200 steps"
+    assert (content["method"], content["regime"]) == ("agent heads", "clean_only")
+    weights = load_agent(tmp_path / "heads").card.sha256[:16]
+    assert content["method_summary"] == f"ppo with the policy heads, trained for 200 steps; weights {weights}"
     assert content["evaluations"] >= 1
     capsys.readouterr()
     assert run(tmp_path, data, "--agent", str(tmp_path / "mlp"), out="other") == 2
-    assert "train one with --policy heads" in " ".join(capsys.readouterr().err.split())
+    assert "with the policy mlp, which knows heads by their numbers; train one with --policy heads" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert run(tmp_path, data, "--agent", str(tmp_path / "none"), out="other") == 2
     assert "got no agent.json; prune-env train makes one" in " ".join(capsys.readouterr().err.split())
 

@@ -186,17 +186,40 @@ def test_a_share_of_the_best_by_hand() -> None:
         trial("random", "random", 0.5, experiment="real", budget=200),
         trial("random", "random", 0.6, experiment="real", budget=200, victim="two", identity="1" * 64),
     ]
-    assert transfer.shares(trials) == {("random", 200): 1.0, ("trained-ppo", 20): pytest.approx((0.8 + 1.0) / 2)}
-    agent, episode, others, arithmetic = transfer.sentences(trials)
-    assert agent.startswith("trained-ppo with 20 evaluations reaches 90.0 % of the best")
-    assert episode == "trained-ppo, one episode without chance: 60.0 % of it with 7.0 evaluations."
-    assert others == "Of the same best, the others reach: random 100.0 % with 200."
-    assert arithmetic == "Masks were searched in float32, and judged in float32."
+    assert transfer.shares(trials) == {("random", 200): {0: [1.0, 1.0]}, ("trained-ppo", 20): {0: [0.8, 1.0]}}
+    agent, episode, others, best, arithmetic = transfer.sentences(trials)
+    assert agent == "trained-ppo with 20 evaluations reaches 90.0 % of the best certified value that anyone found."
+    assert episode == "trained-ppo, one episode without chance, 7.0 evaluations on average: 60.0 % of that best."
+    assert others == "Of the best that anyone found, the others reach: random 100.0 % with 200 evaluations."
+    assert best == (
+        "The best, first found: 0.500 on one by random with 200 evaluations, 0.600 on two by trained-ppo with 20 "
+        "evaluations."
+    )
+    assert arithmetic == "Masks were searched in float32 (cpu), and judged in float32."
+
+
+def test_an_episode_beyond_the_budget_counts_among_the_best() -> None:
+    runs = three("trained-ppo", "trained", 0.2, 0.4, experiment="real", budget=5, episode=(9, 0.8))
+    agent, episode, best, _ = transfer.sentences(runs)
+    assert agent.startswith("trained-ppo with 5 evaluations reaches 37.5 % [25.0, 50.0] of")
+    assert episode == "trained-ppo, one episode without chance, 9.0 evaluations on average: 100.0 % of that best."
+    assert best == "The best, first found: 0.800 on one by trained-ppo with 5 evaluations."
+
+
+def test_a_victim_is_searched_in_one_arithmetic_and_its_slowest_run_counts() -> None:
+    exact = trial("random", "random", experiment="real", seconds=40.0)
+    rounded = trial("annealing", "searcher", experiment="real", settings={"contestant": {}, "dtype": "bfloat16"})
+    with pytest.raises(RecordError, match="one version of the arithmetic of one, got two"):
+        rows_of([exact, rounded])
+    (row,) = rows_of(
+        [exact, *(trial("random", "random", experiment="real", seed=seed, seconds=0.01) for seed in (1, 2))]
+    )
+    assert row.seconds == 40.0
 
 
 def test_a_report_says_in_what_arithmetic_was_searched() -> None:
     rounded = trial("random", "random", 0.5, experiment="real", settings={"contestant": {}, "dtype": "bfloat16"})
-    assert transfer.sentences([rounded])[-1] == "Masks were searched in bfloat16, and judged in float32."
+    assert transfer.sentences([rounded])[-1] == "Masks were searched in bfloat16 (cpu), and judged in float32."
     assert transfer.sentences([]) == []
 
 

@@ -257,10 +257,19 @@ def test_device_and_arithmetic_are_part_of_what_decides_a_live_trial_alone(
     assert key_of(live, settings) != key_of(live, elsewhere)
 
 
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"dtype": "bfloat16"}])
+def test_tables_have_neither_device_nor_arithmetic(victim: str, settings: Settings, change: dict[str, Any]) -> None:
+    plan = Plan("tabular", (victim,), ("random",), (5,), (0,))
+    with pytest.raises(ConfigError, match="expected no device and no dtype for tabular"):
+        missing(plan, replace(settings, **change))
+
+
 def test_a_live_victim_is_searched_in_the_arithmetic_asked_for_and_judged_in_float32() -> None:
     exact, rounded = (live_problem("tiny-syntactic", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    kinds = [getattr(rounded, name).dtype for name in ("search", "certify", "oracle_lfr")]
+    assert kinds == ["bfloat16", "float32", "float32"] and getattr(exact.search, "dtype", "") == "float32"
     assert rounded.certify is exact.certify
-    assert rounded.search is not exact.search and rounded.seen.scores.keys() == exact.seen.scores.keys()
+    assert all(np.array_equal(scores, exact.seen.scores[name]) for name, scores in rounded.seen.scores.items())
     with pytest.raises(DeviceError, match="expected a dtype among float32, bfloat16, got 'float8'"):
         live_problem("tiny-syntactic", dtype="float8")
 
