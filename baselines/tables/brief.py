@@ -96,7 +96,10 @@ def _explored(found: Sequence[Setting], scenes: Sequence[Scene], least: Sequence
         ]
     warmer = [one.best_warmer for one in found if one.best_warmer is not None]
     restart = [one.best_restart for one in found if one.best_restart is not None]
-    told = [_choosing(found), _beats("A warmer fine-tuning without pruning", warmer)]
+    told = [
+        _choosing(found),
+        _beats("A warmer fine-tuning without pruning", warmer, "the best strategy at the lower rate"),
+    ]
     if not least:
         return [*told, _beats(f"A fresh start ({RESTART})", restart)]
     places = " and ".join(f"{_place(row.scene, scenes)} (ACC {percent(row.acc.value)})" for row, _ in least)
@@ -134,10 +137,10 @@ def _choosing(found: Sequence[Setting]) -> str:
     return f"{_capital(said)}: random masks at the same rate {how} ({short_cost(met)})."
 
 
-def _beats(name: str, met: Sequence[Contrast]) -> str:
+def _beats(name: str, met: Sequence[Contrast], best: str = "the best strategy") -> str:
     """Says that a rival does better than the best strategy; "" where it does not."""
     won, lost = (sum(one.outcome == kind for one in met) for kind in (MORE, LESS))
-    return f"{name} leaves less than the best strategy {short_tally(met)} ({short_cost(met)})." if won > lost else ""
+    return f"{name} leaves less than {best} {short_tally(met)} ({short_cost(met)})." if won > lost else ""
 
 
 def _is_own(row: Row) -> bool:

@@ -136,12 +136,14 @@ def _sentence(one: Episodes, met: Sequence[Match]) -> str:
         f"{one.agent}, one episode without chance, {one.evaluations:.1f} evaluations on average: mean normalised "
         f"regret {_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
     )
-    return f"{start}; after as many evaluations {'; '.join(parts)}." if parts else f"{start}."
+    if not parts:
+        return f"{start}."
+    return f"{start}; by certified regret, after as many evaluations of a rival's run, {'; '.join(parts)}."
 
 
 def _named(match: Match) -> str:
-    cut = "" if match.cut_from is None else f", cut from a run of {match.cut_from}"
-    return f"{match.rival} ({match.theirs:.3f}{cut})"
+    cut = "" if match.cut_from is None else f", run allowed {match.cut_from}"
+    return f"{match.rival} ({100 * match.theirs:.1f} %{cut})"
 
 
 def _words(found: Estimate) -> str:

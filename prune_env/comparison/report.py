@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -34,6 +35,8 @@ LEGEND = """\
 - **intervals**: interquartile means over victims and seeds, 95 % bootstrap intervals over seeds, given these
   victims; of agents trained before, a seed is one agent on all victims. The best contestant of a kind is chosen on
   the even seeds and tested on the odd ones; the table shows all seeds.
+- **not counted**: what agents were trained on other victims, and the metrics, which on a large model take the time of
+  a few hundred masks (the report's seconds leave both out); random search needs neither.
 - **regret**: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask that no
   episode reaches may be worth more, so that a searcher's regret may in principle be below 0. *Certified regret*: 0
   = the best of all masks.
@@ -50,7 +53,7 @@ NAMED = 4
 FEW = "†"
 """Behind an interval of fewer than `SEEDS` seeds."""
 
-FEW_LEGEND = f"{FEW} An interval of fewer than {SEEDS} seeds of some victim: a lead at most, and likely too narrow."
+FEW_LEGEND = f"{FEW} Fewer than {SEEDS} seeds of some victim: a lead at most, and an interval is likely too narrow."
 
 
 def by_experiment(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
@@ -69,9 +72,9 @@ def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
     """
     trials, parts = list(trials), list[str]()
     for name, group in by_experiment(trials).items():
-        victims, seeds = sorted({one.victim for one in group}), {one.seed for one in group}
+        victims = sorted({one.victim for one in group})
         listed = f": {', '.join(victims)}" if len(victims) <= NAMED else ""
-        about = f"{_count(victims, 'victim')}{listed}; {_count(seeds, 'seed')}"
+        about = f"{_count(victims, 'victim')}{listed}; {_seeds(group)}"
         said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
         parts += [f"**{title(name, group)}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
     names = {trial.contestant for trial in trials}
@@ -122,6 +125,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in zip(*said, strict=True))
 
 
+def _seeds(trials: Sequence[Trial]) -> str:
+    """Returns how many seeds there are of each contestant, budget and victim."""
+    counts = Counter((one.contestant, one.allowance, one.victim) for one in trials).values()
+    fewest, most = min(counts), max(counts)
+    return f"{most} seed{'s' * (most != 1)}" if fewest == most else f"{fewest} to {most} seeds"
+
+
 def _seconds(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
@@ -132,10 +142,9 @@ def _count(things: Collection[object], name: str) -> str:
 
 def interval(found: Estimate, seeds: int) -> str:
     """Writes an estimate as 0.712 [0.700, 0.725], marked if seeds are few, without an interval that has no width."""
-    if found.low == found.high:
-        return f"{found.value:.3f}"
     mark = f" {FEW}" if seeds < SEEDS else ""
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]{mark}"
+    width = "" if found.low == found.high else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.value:.3f}{width}{mark}"
 
 
 def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:

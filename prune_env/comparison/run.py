@@ -109,8 +109,8 @@ def check(plan: Plan, settings: Settings) -> None:
         resolve_dtype(settings.dtype)
     elif (settings.device, settings.dtype) != (Settings.device, Settings.dtype):
         raise ConfigError(
-            f"expected no device and no dtype for {plan.experiment}, whose masks are looked up, got {settings.device} "
-            f"and {settings.dtype}; leave them out"
+            f"expected {Settings.device} and {Settings.dtype} for {plan.experiment}, whose masks are looked up, got "
+            f"{settings.device} and {settings.dtype}; leave out --device and --dtype"
         )
     for victim in plan.victims:
         subject_of(victim, plan.experiment == LIVE, settings.mode, settings.data)

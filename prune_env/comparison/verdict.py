@@ -133,12 +133,17 @@ def _sentence(budget: int | None, group: Sequence[Contrast]) -> str:
     else:
         how = f"fewer than {SEEDS} seeds, no verdict: chosen and shown on the same seeds {seeds}"
     parts = [
-        f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference "
-        f"{one.difference.value:+.3f} [{one.difference.low:+.3f}, {one.difference.high:+.3f}])"
+        f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference {_signed(one.difference)})"
         for one in group
     ]
     start = f"With {amount(budget)} the best learned agent, {first.learned.contestant}"
     return f"{start} ({first.learned.certified.value:.3f}; {how}), {_joined(parts)}."
+
+
+def _signed(found: Estimate) -> str:
+    """Writes a difference with its interval, unless that has no width: one seed has none to speak of."""
+    width = "" if found.low == found.high else f" [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{found.value:+.3f}{width}"
 
 
 def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, tested: bool, seed: int) -> Contrast:

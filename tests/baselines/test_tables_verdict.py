@@ -242,7 +242,10 @@ def test_leads_are_called_so() -> None:
 
 def test_a_warmer_rate_that_does_better_is_said_with_its_accuracy() -> None:
     records = [*cells("ft", 0.9), *cells("gradient", 0.5), *cells("ft", 0.1, rate=1e-4)]
-    warmer = "A warmer fine-tuning without pruning leaves less than the best strategy in 1 of 1 setting (ACC +0.0)."
+    warmer = (
+        "A warmer fine-tuning without pruning leaves less than the best strategy at the lower rate in 1 of 1 setting "
+        "(ACC +0.0)."
+    )
     assert warmer in said(records)
     assert f"Exploratory: {UNMET}\n" in bullets(records)
     assert (

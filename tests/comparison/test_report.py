@@ -152,7 +152,7 @@ def test_an_episode_is_held_against_as_many_evaluations() -> None:
     assert found["scripts"].difference == pytest.approx((-0.25, -0.25, -0.25))
     (sentence,) = episodes.sentences(agent + late + early)
     assert "mean normalised regret 50.0 % [50.0, 50.0] of its return" in sentence
-    assert "better than random (1.000, cut from a run of 10); worse than scripts (0.250, cut" in sentence
+    assert "better than random (100.0 %, run allowed 10); worse than scripts (25.0 %, run allowed" in sentence
 
 
 def test_an_episode_meets_the_rivals_run_that_is_just_large_enough() -> None:
@@ -164,7 +164,7 @@ def test_an_episode_meets_the_rivals_run_that_is_just_large_enough() -> None:
     (match,) = episodes.matches(agent + runs)
     assert match.theirs == pytest.approx(0.7) and match.cut_from is None
     (sentence,) = episodes.sentences(agent + runs)
-    assert "better than annealing (0.700)" in sentence
+    assert "better than annealing (70.0 %)" in sentence
     assert episodes.matches(agent + [one for one in runs if one.budget == 3]) == []
 
 
@@ -232,13 +232,13 @@ def test_a_report_without_optima_has_no_regret() -> None:
 
 def test_an_interval_of_few_seeds_is_marked_and_the_mark_is_explained() -> None:
     few, enough = three("random", "random", *[0.5, 0.6] * 2, 0.5), three("random", "random", *[0.5, 0.6] * 3)
-    assert "] † |" in markdown(few) and FEW_LEGEND in markdown(few) and "fewer than 6 seeds of some" in FEW_LEGEND
+    assert "] † |" in markdown(few) and FEW_LEGEND in markdown(few) and "Fewer than 6 seeds of some" in FEW_LEGEND
     assert "†" not in markdown(enough), "six seeds on one victim"
     elsewhere = three("random", "random", *[0.5, 0.6] * 2, victim="two", identity="1" * 64)
     (row,) = rows_of([*enough, *elsewhere])
     assert (row.runs, row.seeds) == (10, 4)
     assert "] † |" in markdown([*enough, *elsewhere]), "four on the other, however many runs there are"
-    assert "†" not in markdown(three("greedy", "searcher", 0.5, 0.5)), "no interval, no mark"
+    assert "| 0.500 † |" in markdown(three("greedy", "searcher", 0.5, 0.5)), "that two seeds agree says little"
 
 
 def test_a_table_tells_what_was_used_and_how_many_runs_left_a_policy() -> None:
@@ -247,7 +247,7 @@ def test_a_table_tells_what_was_used_and_how_many_runs_left_a_policy() -> None:
         trial("ppo", "learner", 0.5, evaluations=10, wall_seconds=2.0, seed=1, episode=(3, 0.75)),
         trial("ppo", "learner", 0.5, evaluations=9, wall_seconds=2.0, seed=2),
     ]
-    assert "| ppo | learner | 0.500 | 9.0 | 0.500 | 0.500 | 0.500 (2) | 0.25 | 0.5 | 2 |" in markdown(trials)
+    assert "| ppo | learner | 0.500 † | 9.0 | 0.500 | 0.500 | 0.500 (2) | 0.25 | 0.5 | 2 |" in markdown(trials)
 
 
 def test_titles_say_what_was_done() -> None:

@@ -260,7 +260,7 @@ def test_device_and_arithmetic_are_part_of_what_decides_a_live_trial_alone(
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"dtype": "bfloat16"}])
 def test_tables_have_neither_device_nor_arithmetic(victim: str, settings: Settings, change: dict[str, Any]) -> None:
     plan = Plan("tabular", (victim,), ("random",), (5,), (0,))
-    with pytest.raises(ConfigError, match="expected no device and no dtype for tabular"):
+    with pytest.raises(ConfigError, match="expected cpu and float32 for tabular"):
         missing(plan, replace(settings, **change))
 
 
