@@ -74,9 +74,9 @@ class ImportanceCache:
             try:
                 writable(path.parent)
                 write_json(path, {"schema": SCHEMA, "about": about, "metric": name, "scores": scores.tolist()})
-            except OSError as error:
+            except (OSError, OutputError) as error:
                 raise OutputError(
-                    f"expected to be able to write {path}, got: {error.strerror}; make room, or set {CACHE_VARIABLE}"
+                    f"expected to be able to write {path}, got: {error}; make room, or set {CACHE_VARIABLE}"
                 ) from error
 
     def _about(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from prune_env import importance_cache, machine, scoring
-from prune_env.errors import DeviceError, IntegrityError
+from prune_env.errors import DeviceError, IntegrityError, OutputError
 from prune_env.importance_cache import ImportanceCache
 from prune_env.tabular import check
 from prune_env.tabular.registry import get_twin
@@ -137,15 +137,20 @@ def test_a_check_of_a_twin_reads_nothing_that_was_kept(own_task: Task, monkeypat
     assert check.differences(get_twin("tiny-syntactic"), victim.name, masks=1, seed=0) == []
 
 
-@pytest.mark.parametrize("name", ["writable", "write_json"])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("writable", OutputError("no space left")), ("write_json", OSError(errno.ENOSPC, "no space left"))],
+)
 def test_a_cache_that_cannot_be_written_is_a_warning(
-    own_task: Task, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    own_task: Task, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
 ) -> None:
     def refuse(*_: Any) -> Any:
-        raise OSError(errno.ENOSPC, "no space left")
+        raise error
 
     monkeypatch.setattr(importance_cache, name, refuse)
-    with pytest.warns(RuntimeWarning, match="importance is not kept for the next run: expected .* no space left"):
+    with pytest.warns(
+        RuntimeWarning, match=r"not kept for the next run: expected .*no space left.* or set PRUNE_ENV_CACHE"
+    ):
         found = scoring.Scoring(own_task).importance(["gradient"])
     assert found["gradient"].shape == (4, 4)
 

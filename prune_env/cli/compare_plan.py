@@ -25,7 +25,7 @@ def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
     from prune_env.comparison.run import evaluations_of, missing
 
     left = missing(plan, settings)
-    parts = expected(left.cells, settings.out)
+    parts = expected(left.cells, settings.out, arithmetic=(settings.dtype, settings.device))
     sentence = (
         f"{left.done} of {left.done + len(left.cells)} cells are there; {len(left.cells)} to run, with at most "
         f"{evaluations_of(plan, settings):,} evaluations, after {len(left.preparations)} trainings"
@@ -99,5 +99,5 @@ def _sum(parts: Sequence[Expected], trainings: int, jobs: int) -> str:
     beside = f", {duration(seconds / jobs)} in {jobs}" if jobs > 1 else ""
     return (
         f"About {duration(seconds)} for {cells} of {all_cells} cells in one process{beside}: as long as such cells "
-        f"took by the clock in the trials that are there.{rest}"
+        f"took by the clock in the trials that are there, on live victims the slowest of them.{rest}"
     )

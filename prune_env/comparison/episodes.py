@@ -4,7 +4,8 @@ This is what an agent that was trained on other victims is for: it looks at a fe
 episodes is held against a rival's run on the same victim with the same seed, the one with the smallest budget that is
 no smaller than the episode's evaluations, cut after as many; an episode for which there is none is left out. A cut run
 is what a run of that budget would have been where nothing in it depends on the budget, as with random search, greedy
-ascent, evolution and scripts; annealing is hotter there than it would be, and a learner less far. It is called cut.
+ascent, evolution and scripts; annealing is hotter there than it would be, and a learner less far. It is called cut,
+and reports say what the run was allowed.
 
 A seed's agent is one agent on all victims: numbers are averaged over victims first, and seeds are then drawn anew.
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prune_env.comparison.cells import TRIALS, Cell
-from prune_env.comparison.rows import place, typical
+from prune_env.comparison.rows import arithmetic_of, place, typical
 from prune_env.comparison.trials import LIVE, Trial, read_trials
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,7 +37,9 @@ class Expected:
         return None if self.seconds is None else self.cells * self.seconds
 
 
-def expected(cells: Sequence[Cell], out: Path, kept: Path = RESULTS) -> list[Expected]:
+def expected(
+    cells: Sequence[Cell], out: Path, kept: Path = RESULTS, arithmetic: tuple[str, str] = ("float32", "cpu")
+) -> list[Expected]:
     """Returns what is left by contestant and budget, contestants in the registry's order, small budgets first.
 
     Args:
@@ -45,13 +47,15 @@ def expected(cells: Sequence[Cell], out: Path, kept: Path = RESULTS) -> list[Exp
         out: The comparison's folder, whose own trials are believed first: they are of this machine. Of live victims
             they alone are: others are of other models and other arithmetic.
         kept: Folder of other trials.
+        arithmetic: dtype and device of live victims; trials in others tell nothing.
 
     Raises:
         RecordError: Malformed trials.
     """
     live = any(cell.experiment == LIVE for cell in cells)
     others = [] if live else [trial for file in sorted(kept.glob("*.jsonl")) for trial in read_trials(file)]
-    seconds = {**_typical(others, live), **_typical(read_trials(out / TRIALS), live)}
+    own = [one for one in read_trials(out / TRIALS) if not live or arithmetic_of(one) == arithmetic]
+    seconds = {**_typical(others, live), **_typical(own, live)}
     counts = Counter((cell.contestant, cell.budget) for cell in cells)
     order = sorted(counts, key=lambda key: (place(key[0]), key[1] or 0))
     return [Expected(*key, counts[key], seconds.get(key)) for key in order]

@@ -13,6 +13,7 @@ from prune_env.cache import write_text
 from prune_env.comparison import episodes, transfer
 from prune_env.comparison.rows import Row, amount, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
+from prune_env.comparison.transfer import FEW
 from prune_env.comparison.trials import EXPERIMENTS, Trial
 from prune_env.comparison.tuning import tuning_table
 from prune_env.comparison.verdict import SEEDS, headline, sentences
@@ -49,9 +50,6 @@ LEGEND = """\
 
 NAMED = 4
 """Victims that a heading names; of more it gives the number."""
-
-FEW = "†"
-"""Behind an interval of fewer than `SEEDS` seeds."""
 
 FEW_LEGEND = f"{FEW} Fewer than {SEEDS} seeds of some victim: a lead at most, and an interval is likely too narrow."
 

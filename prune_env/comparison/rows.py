@@ -109,7 +109,7 @@ def typical(trials: Sequence[Trial], name: str) -> float:
 
 
 def arithmetic_of(trial: Trial) -> tuple[str, str]:
-    """Returns (dtype, device) of the search: of a table those of its making, which count as one."""
+    """Returns (dtype, device) of the search on a live victim; of a table, which is looked up, float32 on the CPU."""
     settings = trial.settings
     return str(settings.get("dtype", "float32")), str(settings.get("device", "cpu"))
 

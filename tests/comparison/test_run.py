@@ -15,14 +15,16 @@ from prune_env.agents.linear_epsilon_greedy import LinearEpsilonGreedy, LinearSe
 from prune_env.comparison import CONTESTANTS, cells, trained
 from prune_env.comparison.cells import TRIALS, Cell, Settings, key_of, problem_of, run_cell
 from prune_env.comparison.contestant import KINDS, Left, Pretraining, get_contestant
+from prune_env.comparison.forecast import expected
 from prune_env.comparison.problem import METRICS, NOT_BUILT, Seen, live_problem, subject_of
 from prune_env.comparison.run import Plan, evaluations_of, missing, run
-from prune_env.comparison.trials import Trial, read_trials
+from prune_env.comparison.trials import Trial, append_trial, read_trials
 from prune_env.errors import CheckpointError, ConfigError, DeviceError, IntegrityError, OutputError, UnknownNameError
 from prune_env.tabular.environment import EVERY_METRIC
 from prune_env.tabular.registry import get_twin
 from prune_env.tabular.twin import TabularTwin
 from prune_env.types import HeadMasks, mask_from_text
+from tests.comparison.factory import trial as made
 from tests.tabular.twins import META, random_twin
 
 LEARNERS = ("linear", "linear-slots", "ppo", "ppo-mlp", "maskable-ppo", "a2c", "dqn")
@@ -255,6 +257,20 @@ def test_device_and_arithmetic_are_part_of_what_decides_a_live_trial_alone(
     table, live = Cell("tabular", victim, "random", 5, 0), Cell("real", "tiny-syntactic", "random", 5, 0)
     assert key_of(table, settings) == key_of(table, elsewhere)
     assert key_of(live, settings) != key_of(live, elsewhere)
+
+
+def test_live_victims_are_forecast_by_own_trials_of_the_same_arithmetic(tmp_path: Path) -> None:
+    for place, seconds, settings in (
+        ("own", 9.0, {"dtype": "bfloat16"}), ("own", 40.0, {}), ("own", 0.01, {}), ("kept", 70.0, {})
+    ):  # fmt: skip
+        (tmp_path / place).mkdir(exist_ok=True)
+        found = made("random", "random", experiment="real", budget=5, wall_seconds=seconds, settings=settings)
+        append_trial(tmp_path / place / TRIALS, found)
+    cells = [Cell("real", "tiny-syntactic", "random", 5, 0), Cell("real", "tiny-syntactic", "greedy", 5, 0)]
+    greedy, random = sorted(expected(cells, tmp_path / "own", tmp_path / "kept"), key=lambda one: one.contestant)
+    assert (random.seconds, greedy.seconds) == (40.0, None), "the slowest: a mask is computed once a process"
+    (rounded,) = expected(cells[:1], tmp_path / "own", tmp_path / "kept", ("bfloat16", "cpu"))
+    assert rounded.seconds == 9.0
 
 
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"dtype": "bfloat16"}])
