@@ -13,10 +13,9 @@ from prune_env.cache import write_text
 from prune_env.comparison import episodes, transfer
 from prune_env.comparison.rows import Row, amount, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
-from prune_env.comparison.transfer import FEW
 from prune_env.comparison.trials import EXPERIMENTS, Trial
 from prune_env.comparison.tuning import tuning_table
-from prune_env.comparison.verdict import SEEDS, headline, sentences
+from prune_env.comparison.verdict import FEW, SEEDS, headline, sentences
 from prune_env.errors import OutputError
 from prune_env.markers import write_between
 

@@ -10,10 +10,7 @@ import numpy as np
 from prune_env.comparison.rows import amount, arithmetic_of, place
 from prune_env.comparison.statistics import mean_of_seeds
 from prune_env.comparison.trials import Trial
-from prune_env.comparison.verdict import SEEDS
-
-FEW = "†"
-"""Behind a number of fewer than `SEEDS` seeds."""
+from prune_env.comparison.verdict import FEW, SEEDS
 
 Shares = dict[tuple[str, int | None], dict[int, list[float]]]
 """(contestant, budget as `Trial.allowance` has it) -> seed -> share of the best on each victim."""

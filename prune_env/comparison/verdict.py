@@ -28,6 +28,9 @@ WINS, LOSES, EVEN, LEAD = "beats", "loses to", "is not told apart from", "is unt
 SEEDS = 2 * FEWEST
 """Of every contestant on every victim: half of them to choose on, half to test on."""
 
+FEW = "†"
+"""Behind a number of fewer than `SEEDS` seeds."""
+
 
 @dataclass(frozen=True)
 class Contrast:
