@@ -83,6 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="where masks of live victims are evaluated: cpu, cuda, cuda:N (default: cpu)")
     add("--dtype", default="float32", help="arithmetic of the search on live victims, float32 or bfloat16; what is "
         "found is judged in float32 (default: float32)")  # fmt: skip
+    add("--fine-tune", action="store_true", help="put each mask that is found on the live victim's own encoder, "
+        "fine-tune it and judge it, a diagnosis; takes as long as the scoring model did, a mask")  # fmt: skip
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--dry-run", action="store_true", help="say what is compared, what is missing and about how long it takes, "
         "and run nothing")  # fmt: skip
@@ -158,7 +160,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     wanted = "--train-steps to be a whole number of at least one"
     steps = _count(args.train_steps, wanted, f"{TRAIN_STEPS} is the default")
     settings = Settings(args.out, args.data, args.train_on, steps)
-    return replace(settings, mode=args.on_violation, device=args.device, dtype=args.dtype)
+    return replace(settings, mode=args.on_violation, device=args.device, dtype=args.dtype, fine_tune=args.fine_tune)
 
 
 def _report(trials: list[Trial], args: argparse.Namespace) -> int:

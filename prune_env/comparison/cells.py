@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from prune_env import __version__
 from prune_env.agents.budget import Budget
 from prune_env.comparison.contestant import Contestant, Left, Pretraining, get_contestant
@@ -18,7 +20,7 @@ from prune_env.env import BertHeadPruneEnv
 from prune_env.rollout import Episode, rollout
 from prune_env.seeds import derive
 from prune_env.tabular.regret import Yardstick
-from prune_env.types import mask_to_text
+from prune_env.types import HeadMask, mask_to_text
 
 TRIALS = "trials.jsonl"
 MODELS = "models"
@@ -38,6 +40,8 @@ class Settings:
         mode: The environment's `on_violation` for agents; scripts bring their own.
         device: Where masks of live victims are evaluated.
         dtype: Arithmetic of the search on live victims; what is found is judged in float32 whatever it is.
+        fine_tune: Whether the mask that is found on a live victim is put on its own encoder, fine-tuned and judged: a
+            diagnosis.
     """
 
     out: Path
@@ -47,6 +51,7 @@ class Settings:
     mode: str = "terminate"
     device: str = "cpu"
     dtype: str = "float32"
+    fine_tune: bool = False
 
     @property
     def before(self) -> Pretraining:
@@ -153,9 +158,17 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
         seconds=seconds,
         wall_seconds=wall,
         versions={"prune_env": __version__, **{name: version(name) for name in _LIBRARIES}},
+        defended=_defended(problem, found.mask) if settings.fine_tune else None,
     )
     append_trial(settings.out / TRIALS, trial)
     return trial
+
+
+def _defended(problem: Problem, mask: HeadMask) -> dict[str, float] | None:
+    unpruned = problem.lfr(np.ones_like(mask))
+    if problem.defences is None or unpruned is None:
+        return None
+    return {**problem.defences.of(mask), "unpruned_lfr": unpruned}
 
 
 def _scales(yardstick: Yardstick) -> dict[str, list[float]]:

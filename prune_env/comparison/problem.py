@@ -17,6 +17,7 @@ from prune_env.tabular.regret import Yardstick
 from prune_env.types import HeadMask, HeadScores
 
 if TYPE_CHECKING:
+    from prune_env.comparison.defended import Defences
     from prune_env.victims.task import Task
 
 METRICS = DEFAULT_METRICS
@@ -84,6 +85,8 @@ class Problem:
         certify: Accuracy on the split that nothing is chosen by.
         oracle_lfr: A diagnosis: its accuracy is the label flip rate of the masked model; None without triggered data.
         yardstick: What regret is measured by; None where not every mask is known.
+        defences: What comes of masks when the defence goes on to its end, a diagnosis; None of a table, which has no
+            model.
     """
 
     subject: Subject
@@ -92,6 +95,7 @@ class Problem:
     certify: Evaluator
     oracle_lfr: Evaluator | None = None
     yardstick: Yardstick | None = None
+    defences: Defences | None = None
 
     @property
     def config(self) -> EnvConfig:
@@ -184,11 +188,12 @@ def live_problem(
         PruneEnvError: As `open_victim` and `build_task` say.
         DeviceError: A device or dtype that is not there.
     """
+    from prune_env.comparison.defended import Defences
     from prune_env.oracle import oracle_evaluator
     from prune_env.scoring import scoring_of
     from prune_env.victims.store import open_victim
 
-    task = _task(victim, data, device)
+    task, opened = _task(victim, data, device), open_victim(victim)
     scoring = scoring_of(task, device)
     subject = subject_of(victim, live=True, mode=mode, data=data)
     return Problem(
@@ -196,7 +201,8 @@ def live_problem(
         search=scoring_of(task, device, dtype).evaluator("search"),
         seen=Seen.of(scoring.importance(tuple(dict.fromkeys((*EVERY_METRIC, *script_metrics())))), subject.config),
         certify=scoring.evaluator("certify"),
-        oracle_lfr=oracle_evaluator(scoring, open_victim(victim)),
+        oracle_lfr=oracle_evaluator(scoring, opened),
+        defences=Defences(task, opened, device),
     )
 
 

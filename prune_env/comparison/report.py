@@ -42,10 +42,15 @@ LEGEND = """\
   = the best of all masks.
 - **policy**: mean regret of the return of the policy's own episode without chance, and the number of runs behind
   it; an agent plays that episode beyond its budget.
-- **LFR**: a diagnosis of the masked model, which nobody but the judge sees.
+- **LFR**: a diagnosis of the masked model, which nobody but the judge sees. *Defended LFR*, *defended ACC*: of the
+  suspect's own encoder, fine-tuned on the clean data under that mask, as the defence goes on; on triggered validation
+  sentences, and on the certify split.
 - **s, wall s**: processor seconds and seconds by the clock, medians of a run; on live victims of the slowest run,
   since a process computes a mask once, whoever asks for it next."""
 
+
+RATES = {"LFR": "oracle_lfr", "defended LFR": "defended_lfr", "defended ACC": "defended_accuracy"}
+"""Diagnoses: column -> attribute of a row."""
 
 NAMED = 4
 """Victims that a heading names; of more it gives the number."""
@@ -103,7 +108,7 @@ def table(rows: Sequence[Row]) -> str:
     found = {(row.contestant, row.budget): row for row in rows}
     names = sorted({row.contestant for row in rows}, key=place)
     head = ["contestant", "kind", *map(amount, budgets)]
-    head += ["used", "regret", "certified regret", "policy (runs)", "LFR", "s", "wall s"]
+    head += ["used", "regret", "certified regret", "policy (runs)", *RATES, "s", "wall s"]
     lines = list[list[str]]()
     for name in names:
         own = [found.get((name, budget)) for budget in budgets]
@@ -114,7 +119,7 @@ def table(rows: Sequence[Row]) -> str:
             [name, last.kind, *values, f"{last.evaluations:.1f}",
              *("" if one is None else f"{one.value:.3f}" for one in rest),
              "" if last.policy_regret is None else f"{last.policy_regret:.3f} ({last.policy_runs})",
-             "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}",
+             *("" if one is None else f"{one.value:.2f}" for one in (getattr(last, name) for name in RATES.values())),
              _seconds(last.seconds), _seconds(last.wall_seconds)]
         )  # fmt: skip
     rule = ["---", "---", *(["---:"] * (len(head) - 2))]
@@ -147,7 +152,7 @@ def interval(found: Estimate, seeds: int) -> str:
 def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:
     """Returns every row's numbers as CSV."""
     names = [field.name for field in fields(Row)]
-    estimates = ("certified", "regret", "certified_regret", "oracle_lfr")
+    estimates = ("certified", "regret", "certified_regret", *RATES.values())
     head = ["experiment"]
     for name in names:
         head += [name, f"{name}_low", f"{name}_high"] if name in estimates else [name]

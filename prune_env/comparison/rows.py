@@ -32,6 +32,8 @@ class Row:
         regret: Normalised, on `search`; None where no optimum is known.
         certified_regret: The same on `certify`.
         oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis; None where it was not measured.
+        defended_lfr: The same of the suspect's own model, fine-tuned under that mask; None where it was not done.
+        defended_accuracy: Of that model, on `certify`.
         policy_regret: Normalised regret of its policy's episode, mean over the runs that left one; None without.
         policy_evaluations: Evaluations of that episode.
         policy_runs: Runs behind them.
@@ -50,6 +52,8 @@ class Row:
     regret: Estimate | None
     certified_regret: Estimate | None
     oracle_lfr: Estimate | None
+    defended_lfr: Estimate | None
+    defended_accuracy: Estimate | None
     policy_regret: float | None
     policy_evaluations: float | None
     policy_runs: int
@@ -146,6 +150,8 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         regret=_known(trials, "regret", seed),
         certified_regret=_known(trials, "certified_regret", seed),
         oracle_lfr=_known(trials, "oracle_lfr", seed),
+        defended_lfr=_defended(trials, "oracle_lfr", seed),
+        defended_accuracy=_defended(trials, "accuracy", seed),
         policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
         policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
         policy_runs=len(policies),
@@ -163,3 +169,12 @@ def _known(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:
     if any(getattr(trial, name) is None for trial in trials):
         return None
     return _estimate(trials, name, seed)
+
+
+def _defended(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:
+    """Returns the mean of a number of `Trial.defended`; None where some trial has none."""
+    found = {trial.key: trial.defended[name] for trial in trials if trial.defended is not None}
+    if len(found) < len(trials):
+        return None
+    strata = strata_of(trials, lambda trial: found[trial.key])
+    return estimate(strata, np.random.default_rng(seed), shared=shares_agents(trials))

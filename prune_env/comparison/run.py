@@ -100,7 +100,7 @@ def check(plan: Plan, settings: Settings) -> None:
 
     Raises:
         ConfigError: No twins to train on, or one that is judged on, too; fewer steps than a training needs; a device
-            or dtype for tables.
+            or dtype for tables, or masks of tables to fine-tune.
         DeviceError: A device or dtype that is not there, for live victims.
         PruneEnvError: A victim that is not there.
     """
@@ -111,6 +111,11 @@ def check(plan: Plan, settings: Settings) -> None:
         raise ConfigError(
             f"expected {Settings.device} and {Settings.dtype} for {plan.experiment}, whose masks are looked up, got "
             f"{settings.device} and {settings.dtype}; leave out --device and --dtype"
+        )
+    if settings.fine_tune and plan.experiment != LIVE:
+        raise ConfigError(
+            f"expected the experiment {LIVE} where found masks are fine-tuned, got {plan.experiment}, which is of "
+            "tables; leave out --fine-tune"
         )
     for victim in plan.victims:
         subject_of(victim, plan.experiment == LIVE, settings.mode, settings.data)
@@ -124,7 +129,8 @@ def missing(plan: Plan, settings: Settings) -> Missing:
         PruneEnvError: As `check` says, or malformed trials.
     """
     check(plan, settings)
-    known = {trial.key: trial for trial in read_trials(settings.out / TRIALS)}
+    every = read_trials(settings.out / TRIALS)
+    known = {trial.key: trial for trial in every if trial.defended is not None or not settings.fine_tune}
     keys = {cell: key_of(cell, settings) for cell in plan.cells}
     cells = [cell for cell, key in keys.items() if key not in known]
     left = {(cell.contestant, cell.seed) for cell in cells}

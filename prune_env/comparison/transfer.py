@@ -67,7 +67,7 @@ def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
         if name not in names
     ]
     others = [f"Others reach, {what}: {', '.join(parts)}."] if parts else []
-    return [*said, *_of_episodes(trained, best, seed), *others, _finders(best), _in_what(trials)]
+    return [*said, *_of_episodes(trained, best, seed), *others, _finders(best), *_unpruned(trials), _in_what(trials)]
 
 
 def _of_episodes(trained: Sequence[Trial], best: Mapping[str, Trial], seed: int) -> list[str]:
@@ -92,6 +92,13 @@ def _finders(best: Mapping[str, Trial]) -> str:
     """Returns who found the best of each victim."""
     parts = [f"{one.certified:.3f} on {victim} by {one.contestant}" for victim, one in sorted(best.items())]
     return f"That best is {', '.join(parts)}; it is a maximum over runs, and no interval allows for its chance."
+
+
+def _unpruned(trials: Sequence[Trial]) -> list[str]:
+    """Returns what fine-tuning alone leaves of each victim's backdoor, which a found mask is to be held against."""
+    found = {one.victim: one.defended["unpruned_lfr"] for one in trials if one.defended is not None}
+    parts = ", ".join(f"{rate:.2f} on {victim}" for victim, rate in sorted(found.items()))
+    return [f"Fine-tuned with every head kept a victim flips {parts} of triggered sentences (diagnosis)."] * bool(found)
 
 
 def _in_what(trials: Sequence[Trial]) -> str:

@@ -21,6 +21,12 @@ SCHEMA = 2
 LIVE = "real"
 """The experiment whose masks are evaluated as they are asked for."""
 
+DEFENDED = {"accuracy", "oracle_lfr", "unpruned_lfr"}
+"""What `Trial.defended` holds."""
+
+OPTIONAL = {"defended"}
+"""Fields that a line may lack: trials were written before there were any."""
+
 EXPERIMENTS = ("tabular", "family", LIVE)
 
 
@@ -55,6 +61,8 @@ class Trial:
         seconds: Processor time of the contestant, preparation left out.
         wall_seconds: The same by the clock.
         versions: Libraries.
+        defended: A diagnosis: what `prune_env.comparison.defended.Defences` says of the found mask, and `unpruned_lfr`,
+            the LFR that fine-tuning leaves with every head kept; None where nobody asked for it.
         schema: Of this format.
     """
 
@@ -78,6 +86,7 @@ class Trial:
     seconds: float
     wall_seconds: float
     versions: dict[str, str]
+    defended: dict[str, float] | None = None
     schema: int = SCHEMA
 
     @property
@@ -153,9 +162,11 @@ def load(paths: Iterable[Path]) -> list[Trial]:
 
 def _from_json(content: Any, where: str) -> Trial:
     names = {field.name for field in fields(Trial)}
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA or set(content) != names:
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA or set(content) | OPTIONAL != names:
         raise RecordError(f"{where}: expected a trial of schema {SCHEMA}; run the comparison again")
+    content = {**dict.fromkeys(OPTIONAL), **content}
     wrong = [name for name, kind in _kinds().items() if not fits(content[name], kind)]
+    wrong += ["defended"] * (set(content["defended"] or DEFENDED) != DEFENDED)
     if wrong or not _improves(content["improvements"]):
         raise RecordError(f"{where}: {(wrong or ['improvements'])[0]} is none of a trial's; run the comparison again")
     return Trial(**content)
