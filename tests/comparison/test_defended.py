@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune_env.comparison.cells import Settings
+from prune_env.comparison.cells import Settings, decided_by
+from prune_env.comparison.contestant import get_contestant
 from prune_env.comparison.defended import Defences
-from prune_env.comparison.problem import TASK_SEED, live_problem
+from prune_env.comparison.problem import TASK_SEED, live_problem, subject_of
 from prune_env.comparison.report import markdown, rows_csv
 from prune_env.comparison.rows import rows_of
 from prune_env.comparison.run import Plan, check, missing
 from prune_env.comparison.trials import append_trial, read_trials
 from prune_env.errors import ConfigError, RecordError
+from prune_env.recovery import Purified
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import open_victim
 from prune_env.victims.task import build_task
@@ -42,13 +44,11 @@ def test_with_every_head_kept_the_defence_is_the_scoring_model() -> None:
 
 
 def test_a_mask_is_held_on_the_suspects_own_encoder_while_that_is_fine_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
-    victim, asked = open_victim(VICTIM), []
+    victim, asked = open_victim(VICTIM), list[Any]()
     task = build_task(victim.suspect, get_protocol(victim.manifest.protocol), TASK_SEED)
 
     def purified(of: Any, mask: Any, training: Any, *, device: str) -> Any:
         asked.append((of, mask.sum(), training, device))
-        from prune_env.recovery import Purified
-
         return Purified(task.scoring_model(), task.tokenizer(task.scoring_model()), 0.0)
 
     monkeypatch.setattr("prune_env.comparison.defended.purify", purified)
@@ -61,13 +61,9 @@ def test_a_mask_is_held_on_the_suspects_own_encoder_while_that_is_fine_tuned(mon
 
 def test_a_trial_without_it_is_run_again_where_it_is_asked_for(tmp_path: Path) -> None:
     plan, settings = Plan("real", (VICTIM,), ("random",), (5,), (0,)), Settings(tmp_path)
-    from prune_env.comparison.cells import decided_by
-    from prune_env.comparison.contestant import get_contestant
-    from prune_env.comparison.problem import subject_of
-
     subject = subject_of(VICTIM, live=True, mode=settings.mode)
     decided = decided_by(get_contestant("random"), subject, settings, live=True)
-    same = {"identity": subject.identity, "settings": decided, "budget": 5, "victim": VICTIM}
+    same: dict[str, Any] = {"identity": subject.identity, "settings": decided, "budget": 5, "victim": VICTIM}
     append_trial(tmp_path / "trials.jsonl", made(rates=None, **same))
     asking = replace(settings, fine_tune=True)
     assert (missing(plan, settings).done, missing(plan, asking).done) == (1, 0)
