@@ -44,12 +44,14 @@ LEGEND = """\
   it; an agent plays that episode beyond its budget.
 - **LFR**: a diagnosis of the masked model, which nobody but the judge sees. *Defended LFR*, *defended ACC*: of the
   suspect's own encoder, fine-tuned on the clean data under that mask, as the defence goes on; on triggered validation
-  sentences, and on the certify split.
+  sentences, and on the certify split. *Removed*: what fine-tuning leaves with every head kept, less defended LFR.
 - **s, wall s**: processor seconds and seconds by the clock, medians of a run; on live victims of the slowest run,
   since a process computes a mask once, whoever asks for it next."""
 
 
-RATES = {"LFR": "oracle_lfr", "defended LFR": "defended_lfr", "defended ACC": "defended_accuracy"}
+RATES = {
+    "LFR": "oracle_lfr", "defended LFR": "defended_lfr", "removed": "removed", "defended ACC": "defended_accuracy",
+}  # fmt: skip
 """Diagnoses: column -> attribute of a row."""
 
 NAMED = 4
@@ -119,12 +121,20 @@ def table(rows: Sequence[Row]) -> str:
             [name, last.kind, *values, f"{last.evaluations:.1f}",
              *("" if one is None else f"{one.value:.3f}" for one in rest),
              "" if last.policy_regret is None else f"{last.policy_regret:.3f} ({last.policy_runs})",
-             *("" if one is None else f"{one.value:.2f}" for one in (getattr(last, name) for name in RATES.values())),
+             *(_rate(getattr(last, name), with_interval=name == "removed") for name in RATES.values()),
              _seconds(last.seconds), _seconds(last.wall_seconds)]
         )  # fmt: skip
     rule = ["---", "---", *(["---:"] * (len(head) - 2))]
     said = [column for column in zip(head, rule, *lines, strict=True) if any(column[2:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in zip(*said, strict=True))
+
+
+def _rate(found: Estimate | None, *, with_interval: bool) -> str:
+    """Writes a diagnosis; nothing where it was not measured."""
+    if found is None:
+        return ""
+    width = f" [{found.low:.2f}, {found.high:.2f}]" if with_interval and found.low != found.high else ""
+    return f"{found.value:.2f}{width}"
 
 
 def _seeds(trials: Sequence[Trial]) -> str:

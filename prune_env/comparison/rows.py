@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -34,6 +34,7 @@ class Row:
         oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis; None where it was not measured.
         defended_lfr: The same of the suspect's own model, fine-tuned under that mask; None where it was not done.
         defended_accuracy: Of that model, on `certify`.
+        removed: What fine-tuning leaves of LFR with every head kept, less `defended_lfr`, run by run.
         policy_regret: Normalised regret of its policy's episode, mean over the runs that left one; None without.
         policy_evaluations: Evaluations of that episode.
         policy_runs: Runs behind them.
@@ -54,6 +55,7 @@ class Row:
     oracle_lfr: Estimate | None
     defended_lfr: Estimate | None
     defended_accuracy: Estimate | None
+    removed: Estimate | None
     policy_regret: float | None
     policy_evaluations: float | None
     policy_runs: int
@@ -150,8 +152,9 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         regret=_known(trials, "regret", seed),
         certified_regret=_known(trials, "certified_regret", seed),
         oracle_lfr=_known(trials, "oracle_lfr", seed),
-        defended_lfr=_defended(trials, "oracle_lfr", seed),
-        defended_accuracy=_defended(trials, "accuracy", seed),
+        defended_lfr=_defended(trials, lambda found: found["oracle_lfr"], seed),
+        defended_accuracy=_defended(trials, lambda found: found["accuracy"], seed),
+        removed=_defended(trials, lambda found: found["unpruned_lfr"] - found["oracle_lfr"], seed),
         policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
         policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
         policy_runs=len(policies),
@@ -171,9 +174,9 @@ def _known(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:
     return _estimate(trials, name, seed)
 
 
-def _defended(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:
-    """Returns the mean of a number of `Trial.defended`; None where some trial has none."""
-    found = {trial.key: trial.defended[name] for trial in trials if trial.defended is not None}
+def _defended(trials: Sequence[Trial], number: Callable[[Mapping[str, float]], float], seed: int) -> Estimate | None:
+    """Returns the mean of a number made of each `Trial.defended`; None where some trial has none."""
+    found = {trial.key: number(trial.defended) for trial in trials if trial.defended is not None}
     if len(found) < len(trials):
         return None
     strata = strata_of(trials, lambda trial: found[trial.key])

@@ -83,7 +83,10 @@ def test_rows_and_report_show_it_beside_what_fine_tuning_alone_leaves() -> None:
     assert row.defended_lfr is not None and row.defended_lfr.value == pytest.approx(0.45)
     assert row.defended_accuracy is not None and row.defended_accuracy.value == pytest.approx(0.9)
     text = markdown(trials)
-    assert "| used | LFR | defended LFR | defended ACC | s |" in text and "| 0.25 | 0.45 | 0.90 |" in text
+    assert row.removed is not None and row.removed.value == pytest.approx(0.3)
+    assert "| used | LFR | defended LFR | removed | defended ACC | s |" in text
+    interval = f"[{row.removed.low:.2f}, {row.removed.high:.2f}]"
+    assert row.removed.low < 0.3 < row.removed.high and f"| 0.25 | 0.45 | 0.30 {interval} | 0.90 |" in text
     assert "Fine-tuned with every head kept a victim flips 0.75 on one of triggered sentences" in text
     assert "defended_lfr,defended_lfr_low,defended_lfr_high" in rows_csv(trials)
 
