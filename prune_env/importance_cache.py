@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from prune_env.cache import CACHE_VARIABLE, cache_folder, writable
 from prune_env.errors import IntegrityError, ManifestError, OutputError
@@ -78,6 +80,20 @@ class ImportanceCache:
                 raise OutputError(
                     f"expected to be able to write {path}, got: {error}; make room, or set {CACHE_VARIABLE}"
                 ) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes that would score the same model waiting, until what is scored here has been kept.
+
+        Where the cache folder cannot be written to, nothing will be kept, and nobody waits.
+        """
+        try:
+            folder = writable(cache_folder() / FOLDER)
+        except OutputError:
+            yield
+            return
+        with FileLock(folder / f".{self.task[:24]}-{self.device.replace(':', '-')}.lock"):
+            yield
 
     def _about(self) -> dict[str, Any]:
         """Returns what is part of the key, as JSON values."""

@@ -13,34 +13,43 @@ _Arguments = ParamSpec("_Arguments")
 _Made = TypeVar("_Made")
 
 
-def known_arguments(factory: Callable[_Arguments, _Made]) -> Callable[_Arguments, _Made]:
+def known_arguments(
+    hands_on_to: Callable[..., object] | None = None,
+) -> Callable[[Callable[_Arguments, _Made]], Callable[_Arguments, _Made]]:
     """Makes a factory refuse arguments that are not its own by a `ConfigError`, where Python raises its `TypeError`.
 
-    For `help` and `inspect.signature` the factory stays what it is. One that hands further arguments on leaves their
-    names to whom it hands them.
+    For `help` and `inspect.signature` the factory, which takes a victim, and all else by name, stays what it is.
 
     Args:
-        factory: Takes a victim, and all else by name.
+        hands_on_to: The factory that gets its further arguments; those are known, too.
     """
-    signature = inspect.signature(factory)
-    names = [name for name, one in signature.parameters.items() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    hands_on = len(names) < len(signature.parameters)
 
-    @wraps(factory)
-    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Made:
-        for name in kwargs:
-            if name not in names and not hands_on:
+    def decorated(factory: Callable[_Arguments, _Made]) -> Callable[_Arguments, _Made]:
+        signature = inspect.signature(factory)
+        names = list(dict.fromkeys([*_names(factory), *(() if hands_on_to is None else _names(hands_on_to))]))
+
+        @wraps(factory)
+        def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Made:
+            for name in kwargs:
+                if name not in names:
+                    raise ConfigError(
+                        f"expected arguments of the environment, got {name!r}: {nearest(name, names)}"
+                        f"known are {', '.join(names)}"
+                    )
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
                 raise ConfigError(
-                    f"expected arguments of the environment, got {name!r}: {nearest(name, names)}"
-                    f"known are {', '.join(names)}"
-                )
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise ConfigError(
-                f"expected a victim, and all other arguments by name, got: {error}; "
-                "give them as in victim='tiny-syntactic', on_violation='reject'"
-            ) from None
-        return factory(*args, **kwargs)
+                    f"expected a victim, and all other arguments by name, got: {error}; "
+                    "give them as in victim='tiny-syntactic', on_violation='reject'"
+                ) from None
+            return factory(*args, **kwargs)
 
-    return checked
+        return checked
+
+    return decorated
+
+
+def _names(factory: Callable[..., object]) -> list[str]:
+    parameters = inspect.signature(factory).parameters
+    return [name for name, one in parameters.items() if one.kind is not inspect.Parameter.VAR_KEYWORD]

@@ -23,7 +23,7 @@ from prune_env.victims.store import open_victim
 from prune_env.victims.task import build_task
 
 
-@known_arguments
+@known_arguments()
 def make_env(
     victim: str,
     *,
@@ -114,7 +114,7 @@ def make_env(
     )
 
 
-@known_arguments
+@known_arguments(hands_on_to=make_env)
 def make_vector_env(
     victim: str, *, num_envs: int = 1, max_episode_steps: int | None = None, **arguments: Any
 ) -> BertHeadPruneVectorEnv:

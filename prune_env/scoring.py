@@ -110,12 +110,17 @@ class Scoring:
             self.task.sha256, self.task.seed, self.importance_sentences, size.layers, size.heads, self.device
         )
         found = kept.read(names)
-        new = self.scored([name for name in names if name not in found])
-        try:
-            kept.write(new)
-        except OutputError as error:
-            warnings.warn(f"importance is not kept for the next run: {error}", RuntimeWarning, stacklevel=2)
-        return found | new
+        if len(found) == len(names):
+            return found
+        with kept.alone():
+            # Another process may have scored them while this one waited.
+            found = kept.read(names)
+            new = self.scored([name for name in names if name not in found])
+            try:
+                kept.write(new)
+            except OutputError as error:
+                warnings.warn(f"importance is not kept for the next run: {error}", RuntimeWarning, stacklevel=2)
+            return found | new
 
     def scored(self, names: Sequence[str]) -> dict[str, HeadScores]:
         """Scores by these metrics anew: what `importance` says without what was kept of earlier scores."""

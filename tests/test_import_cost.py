@@ -31,5 +31,10 @@ def test_listing_the_commands_loads_no_heavy_library() -> None:
     assert _loaded(help_text) == set()
 
 
+def test_a_mistyped_method_is_refused_before_any_heavy_library_is_loaded() -> None:
+    words = ["purify", "--model", "m", "--train", "t.tsv", "--valid", "v.tsv", "--out", "o", "--method", "gradiant"]
+    assert _loaded(f"from prune_env.cli.main import main\nassert main({words}) == 2") == set()
+
+
 def test_a_heavy_import_is_seen() -> None:
     assert _loaded("import matplotlib") == {"matplotlib"}

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,24 @@ def test_a_second_process_scores_nothing_again(
     assert list(again) == ["attention_variance", "taylor", "gradient"]
     for name, found in first.items():
         np.testing.assert_array_equal(again[name], found)
+
+
+def test_a_process_waits_for_another_that_scores_the_same(own_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    second = Thread(target=lambda: scoring.Scoring(own_task).importance(["gradient"]))
+
+    def scores(names: list[str], *_: Any) -> Any:
+        asked.append(names)
+        if not second.ident:
+            second.start()
+            second.join(timeout=0.5)
+            assert second.is_alive(), "it waits for what is scored here"
+        return {name: np.ones((4, 4), dtype=np.float32) for name in names}
+
+    monkeypatch.setattr(scoring, "scores", scores)
+    scoring.Scoring(own_task).importance(["gradient"])
+    second.join(timeout=60)
+    assert asked == [["gradient"]] and not second.is_alive()
 
 
 def test_tasks_of_the_package_are_not_kept(own_task: Task, cache_folder: Path) -> None:

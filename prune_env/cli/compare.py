@@ -15,7 +15,7 @@ from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from prune_env.comparison.cells import Settings
-    from prune_env.comparison.run import Plan
+    from prune_env.comparison.plan import Plan
     from prune_env.comparison.trials import Trial
 
 HELP = "compare learned agents, scripts and searchers at equal budgets of evaluations"
@@ -119,7 +119,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     Raises:
         ConfigError: A budget or number of seeds that is none, or victims that are missing.
     """
-    from prune_env.comparison.run import Plan
+    from prune_env.comparison.plan import Plan
 
     contestants, budgets, seeds = DEFAULTS[args.experiment]
     asked = split(args.budgets) or list(budgets)

@@ -10,7 +10,7 @@ from prune_env.cli.terminal import console, duration
 if TYPE_CHECKING:
     from prune_env.comparison.cells import Settings
     from prune_env.comparison.forecast import Expected
-    from prune_env.comparison.run import Missing, Plan
+    from prune_env.comparison.plan import Missing, Plan
 
 
 def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
@@ -22,7 +22,7 @@ def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
         jobs: Processes side by side.
     """
     from prune_env.comparison.forecast import expected
-    from prune_env.comparison.run import evaluations_of, missing
+    from prune_env.comparison.plan import evaluations_of, missing
 
     left = missing(plan, settings)
     parts = expected(left.cells, settings.out, arithmetic=(settings.dtype, settings.device))

@@ -11,6 +11,7 @@ from rich.console import Console
 from prune_env.cli.arguments import add_constraint, constraint_of, empty_folder
 from prune_env.cli.terminal import progress
 from prune_env.errors import ConfigError, InterruptedRunError
+from prune_env.methods import get_method
 from prune_env.victims.training_config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Purifies and saves; 0 when the folder is complete."""
+    if args.agent is None:
+        get_method(args.method)  # a mistyped name is refused before torch is loaded
     from prune_env.cache import cache_folder
     from prune_env.model_card import save_purified
     from prune_env.purification import purify_checkpoint

@@ -25,7 +25,7 @@ EVERY_METRIC = (*DEFAULT_METRICS, "uncertainty", "taylor", "confidence", "advers
 """What every twin holds: all that a defender computes of heads from clean data, before the first step."""
 
 
-@known_arguments
+@known_arguments()
 def make_tabular_env(
     victim: str,
     *,
@@ -96,7 +96,7 @@ def make_tabular_env(
     return BertHeadPruneFamilyEnv(made) if several else made[twins[0].name]
 
 
-@known_arguments
+@known_arguments(hands_on_to=make_tabular_env)
 def make_tabular_vector_env(
     victim: str, *, num_envs: int = 1, max_episode_steps: int | None = None, **arguments: Any
 ) -> BertHeadPruneVectorEnv:

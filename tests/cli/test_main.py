@@ -89,7 +89,7 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
     ("arguments", "program_name"),
     [
         (["planted", "--code", "many"], "prune-env planted"),
-        (["planted", "--cude", "1"], "prune-env"),
+        (["planted", "--cude", "1"], "prune-env planted"),
         ([], "prune-env"),
         (["--verison"], "prune-env"),
     ],

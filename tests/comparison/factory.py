@@ -43,3 +43,20 @@ def trial(contestant: str = "random", kind: str = "random", certified: float = 0
         **fields,
     }
     return Trial(**whole)
+
+
+def three(contestant: str, kind: str, *values: float, **fields: object) -> list[Trial]:
+    """A trial a value, each with a seed of its own."""
+    return [trial(contestant, kind, value, seed=seed, **fields) for seed, value in enumerate(values)]
+
+
+def both(learned: tuple[float, ...], rival: tuple[float, ...]) -> list[Trial]:
+    """A learned agent against random search, the scripts and a searcher, which find the same; each number twice."""
+    kinds = {"random": "random", "scripts": "script", "annealing": "searcher"}
+    rivals = [one for name, kind in kinds.items() for one in three(name, kind, *doubled(rival))]
+    return three("ppo", "learner", *doubled(learned), episode=(3, 0.25)) + rivals
+
+
+def doubled(values: tuple[float, ...]) -> list[float]:
+    """The same numbers for the even seeds and the odd ones."""
+    return [value for value in values for _ in range(2)]

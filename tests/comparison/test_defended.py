@@ -12,10 +12,10 @@ import pytest
 from prune_env.comparison.cells import Settings, decided_by
 from prune_env.comparison.contestant import get_contestant
 from prune_env.comparison.defended import Defences
+from prune_env.comparison.plan import Plan, check, missing
 from prune_env.comparison.problem import TASK_SEED, live_problem, subject_of
 from prune_env.comparison.report import markdown, rows_csv
 from prune_env.comparison.rows import rows_of
-from prune_env.comparison.run import Plan, check, missing
 from prune_env.comparison.trials import append_trial, read_trials
 from prune_env.errors import ConfigError, RecordError
 from prune_env.recovery import Purified

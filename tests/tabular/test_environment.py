@@ -142,6 +142,12 @@ def test_wrong_arguments_say_what_to_do(arguments: dict[str, Any], error: type[E
         make_tabular_vector_env("tiny-style", num_envs=0)
 
 
+@pytest.mark.parametrize("name", [ID, "BertHeadPrune-v0"])
+def test_a_misspelt_number_of_environments_is_answered_with_the_nearest(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"got 'num_env': did you mean 'num_envs'.*max_episode_steps, .*on_violation"):
+        gym.make_vec(name, victim="tiny-style", num_env=3)
+
+
 def test_every_metric_that_trained_agents_read_is_kept_in_twins() -> None:
     assert set(EVERY_METRIC) == set(KEPT_METRICS)
     assert all(set(get_twin(name).importance) == set(EVERY_METRIC) for name in list_twins("family-test"))
