@@ -51,6 +51,7 @@ examples:
   prune-env compare --experiment tabular --out runs/tabular --jobs 8
   prune-env compare --experiment family --out runs/family
   prune-env compare --experiment real --victims victims/hiddenkiller-minilm --data data --out runs/real
+  prune-env compare --experiment real --victims tiny-style --budgets 20 --seeds 1 --fine-tune --out runs/defended
   prune-env compare --show runs/tabular/trials.jsonl runs/family/trials.jsonl --out report --update README.md
 A second run with the same --out does only what is missing, after Ctrl-C or a crash too. --dry-run says what that is.
 """
@@ -83,8 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="where masks of live victims are evaluated: cpu, cuda, cuda:N (default: cpu)")
     add("--dtype", default="float32", help="arithmetic of the search on live victims, float32 or bfloat16; what is "
         "found is judged in float32 (default: float32)")  # fmt: skip
-    add("--fine-tune", action="store_true", help="put each mask that is found on the live victim's own encoder, "
-        "fine-tune it and judge it, a diagnosis; takes as long as the scoring model did, a mask")  # fmt: skip
+    add("--fine-tune", action="store_true", help="with real alone: carry each found mask through the whole "
+        "defence, a fine-tuning a mask, and report what remains of the backdoor, a diagnosis")  # fmt: skip
     add("--jobs", metavar="N", help="one-thread processes side by side (default: the number of cores)")
     add("--dry-run", action="store_true", help="say what is compared, what is missing and about how long it takes, "
         "and run nothing")  # fmt: skip

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from prune_env.comparison.plan import Missing, Plan
 
 
+_LEFT_OUT = "no trial tells how long that takes, and no time below counts it"
+
+
 def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
     """Prints a plan, the trainings before it, and its missing cells with the time that such cells took.
 
@@ -50,6 +53,7 @@ def _headline(plan: Plan, settings: Settings, left: Missing) -> list[str]:
         f"Seeds       {len(plan.seeds)}: {', '.join(map(str, plan.seeds))}",
         f"Trainings   {_trainings(settings, left)}",
         f"Trials      {settings.out / TRIALS}",
+        *([f"Fine-tuned  the masks that are found, one a cell at most: {_LEFT_OUT}"] if settings.fine_tune else []),
     ]
 
 

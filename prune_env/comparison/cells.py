@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from prune_env import __version__
 from prune_env.agents.budget import Budget
 from prune_env.comparison.contestant import Contestant, Left, Pretraining, get_contestant
 from prune_env.comparison.problem import Problem, Subject, live_problem, subject_of, tabular_problem
-from prune_env.comparison.trials import LIVE, Trial, append_trial, trial_key
+from prune_env.comparison.trials import LIVE, Trial, append_trial, by_key, read_trials, trial_key
 from prune_env.env import BertHeadPruneEnv
 from prune_env.rollout import Episode, rollout
 from prune_env.seeds import derive
 from prune_env.tabular.regret import Yardstick
-from prune_env.types import HeadMask, mask_to_text
+from prune_env.types import mask_to_text
 
 TRIALS = "trials.jsonl"
 MODELS = "models"
@@ -127,14 +125,26 @@ def key_of(cell: Cell, settings: Settings) -> str:
 
 
 def run_cell(cell: Cell, settings: Settings) -> Trial:
-    """Runs a cell and appends its trial."""
-    problem, contestant = problem_of(cell, settings), get_contestant(cell.contestant)
+    """Runs a cell and appends its trial; of one that was searched already, only what is left of it: the defence."""
+    problem, trial = problem_of(cell, settings), None
+    if settings.fine_tune:
+        trial = by_key(read_trials(settings.out / TRIALS)).get(key_of(cell, settings))
+    trial = trial or _searched(cell, problem, settings)
+    if settings.fine_tune and problem.defences is not None:
+        trial = replace(trial, defended=problem.defences.of(trial.mask))
+    append_trial(settings.out / TRIALS, trial)
+    return trial
+
+
+def _searched(cell: Cell, problem: Problem, settings: Settings) -> Trial:
+    """Lets a cell's contestant spend its budget, and judges what it found."""
+    contestant = get_contestant(cell.contestant)
     budget = Budget(problem.search, problem.config, budget_of(cell, problem.subject))
     started = time.process_time(), time.perf_counter()
     left = contestant.play(problem.seen, budget, cell.seed, settings.before)
     seconds, wall = time.process_time() - started[0], time.perf_counter() - started[1]
     yardstick, found = problem.yardstick, budget.best
-    trial = Trial(
+    return Trial(
         experiment=cell.experiment,
         victim=problem.subject.name,
         identity=problem.subject.identity,
@@ -158,17 +168,7 @@ def run_cell(cell: Cell, settings: Settings) -> Trial:
         seconds=seconds,
         wall_seconds=wall,
         versions={"prune_env": __version__, **{name: version(name) for name in _LIBRARIES}},
-        defended=_defended(problem, found.mask) if settings.fine_tune else None,
     )
-    append_trial(settings.out / TRIALS, trial)
-    return trial
-
-
-def _defended(problem: Problem, mask: HeadMask) -> dict[str, float] | None:
-    unpruned = problem.lfr(np.ones_like(mask))
-    if problem.defences is None or unpruned is None:
-        return None
-    return {**problem.defences.of(mask), "unpruned_lfr": unpruned}
 
 
 def _scales(yardstick: Yardstick) -> dict[str, list[float]]:

@@ -8,10 +8,14 @@ backdoor then is another number than what the masked scoring model shows, and th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from prune_env.defense import purify
 from prune_env.types import HeadMask, mask_to_text
-from prune_env.victims.diagnosis import open_diagnosis
+from prune_env.victims.diagnosis import Diagnosis, open_diagnosis
 from prune_env.victims.judge import oracle_dev_lfr, voted_accuracy
 from prune_env.victims.store import Victim
 from prune_env.victims.task import Task
@@ -19,20 +23,20 @@ from prune_env.victims.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Defences:
-    """Defences of one victim, mask by mask; each mask is fine-tuned once.
+    """Defences of one victim, mask by mask; a process fine-tunes each mask once.
 
     Attributes:
         task: The defender's task on the victim.
-        victim: The same, for its triggered validation sentences; the test set is not read.
+        victim: The same, for the judge: masks are judged on its triggered validation sentences, none on the test set.
         device: Where to compute.
     """
 
     task: Task
     victim: Victim
     device: str = "cpu"
-    _known: dict[str, dict[str, float]] = field(default_factory=dict)
+    _known: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
 
-    def of(self, mask: HeadMask) -> dict[str, float]:
+    def of(self, mask: HeadMask) -> dict[str, Any]:
         """Fine-tunes the suspect's encoder under a mask, by the protocol's own settings, and judges it in float32.
 
         With every head kept this is plain fine-tuning, whose model is the task's scoring model: nothing is trained.
@@ -41,19 +45,30 @@ class Defences:
             mask: Heads to keep, bool (layers, heads).
 
         Returns:
-            `accuracy`, on `certify`, and `oracle_lfr`, the share of triggered validation sentences of other classes
-            that are classified as the target; both in [0, 1].
+            `accuracy`, on `certify`; `oracle_lfr`, the share of triggered validation sentences of other classes that
+            are classified as the target; `unpruned_lfr`, the same with every head kept; all in [0, 1]. `precision` is
+            the arithmetic of the fine-tuning.
         """
+        unpruned = self._judged(np.ones_like(mask))
+        training = self.task.protocol.training.resolved(self.device)
+        return {
+            **self._judged(mask),
+            "unpruned_lfr": unpruned["oracle_lfr"],
+            "precision": training.precision,
+        }
+
+    def _judged(self, mask: HeadMask) -> dict[str, Any]:
         key = mask_to_text(mask)
         if key not in self._known:
-            self._known[key] = self._judged(mask)
+            training = self.task.protocol.training
+            purified = purify(self.task, mask, training, device=self.device)
+            models, tokenizer, length = purified.models, purified.tokenizer, training.max_length
+            self._known[key] = {
+                "accuracy": voted_accuracy(models, tokenizer, self.task.certify, length, self.device),
+                "oracle_lfr": oracle_dev_lfr(models, tokenizer, self._diagnosis, length, self.device),
+            }
         return self._known[key]
 
-    def _judged(self, mask: HeadMask) -> dict[str, float]:
-        training = self.task.protocol.training
-        purified = purify(self.task, mask, training, device=self.device)
-        models, tokenizer, length = purified.models, purified.tokenizer, training.max_length
-        return {
-            "accuracy": voted_accuracy(models, tokenizer, self.task.certify, length, self.device),
-            "oracle_lfr": oracle_dev_lfr(models, tokenizer, open_diagnosis(self.victim), length, self.device),
-        }
+    @cached_property
+    def _diagnosis(self) -> Diagnosis:
+        return open_diagnosis(self.victim)

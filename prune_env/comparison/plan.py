@@ -9,7 +9,7 @@ from typing import Any
 from prune_env.comparison.cells import TRIALS, Cell, Preparation, Settings, budget_of, key_of
 from prune_env.comparison.contestant import Pretraining, get_contestant
 from prune_env.comparison.problem import subject_of
-from prune_env.comparison.trials import EXPERIMENTS, LIVE, Trial, read_trials
+from prune_env.comparison.trials import EXPERIMENTS, LIVE, Trial, by_key, read_trials
 from prune_env.engine.device import resolve_device, resolve_dtype
 from prune_env.errors import ConfigError, UnknownNameError
 
@@ -66,7 +66,7 @@ class Missing:
 
     Attributes:
         preparations: Agents to train, or to look whether they are.
-        cells: Cells without a trial.
+        cells: Cells without a trial, or with one whose mask is still to be fine-tuned.
         done: Cells that have one.
         trials: Those trials.
     """
@@ -111,11 +111,11 @@ def missing(plan: Plan, settings: Settings) -> Missing:
         PruneEnvError: As `check` says, or malformed trials.
     """
     check(plan, settings)
-    every = read_trials(settings.out / TRIALS)
-    known = {trial.key: trial for trial in every if trial.defended is not None or not settings.fine_tune}
+    there = by_key(read_trials(settings.out / TRIALS))
+    known = {key: trial for key, trial in there.items() if trial.defended is not None or not settings.fine_tune}
     keys = {cell: key_of(cell, settings) for cell in plan.cells}
     cells = [cell for cell, key in keys.items() if key not in known]
-    left = {(cell.contestant, cell.seed) for cell in cells}
+    left = {(cell.contestant, cell.seed) for cell in cells if keys[cell] not in there}
     before = [one for one in plan.preparations if (one.contestant, one.seed) in left]
     found = [known[key] for key in keys.values() if key in known]
     return Missing(before, cells, len(keys) - len(cells), found)

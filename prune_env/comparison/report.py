@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from prune_env.cache import write_text
-from prune_env.comparison import episodes, transfer
+from prune_env.comparison import episodes, remaining, transfer
 from prune_env.comparison.rows import Row, amount, complete, place, rows_of
 from prune_env.comparison.statistics import Estimate
 from prune_env.comparison.trials import EXPERIMENTS, Trial
@@ -35,24 +35,21 @@ LEGEND = """\
 - **intervals**: interquartile means over victims and seeds, 95 % bootstrap intervals over seeds, given these
   victims; of agents trained before, a seed is one agent on all victims. The best contestant of a kind is chosen on
   the even seeds and tested on the odd ones; the table shows all seeds.
-- **not counted**: what agents were trained on other victims, and the metrics, which on a large model take the time of
-  a few hundred masks (the report's seconds leave both out); random search needs neither.
+- **not counted**: what agents were trained on other victims, and the metrics (the report's seconds leave both out):
+  all six send each of at most 1,000 sentences 29 times through the model, some of that with gradients, where a mask
+  sends the search split once. Random search needs neither.
 - **regret**: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask that no
   episode reaches may be worth more, so that a searcher's regret may in principle be below 0. *Certified regret*: 0
   = the best of all masks.
 - **policy**: mean regret of the return of the policy's own episode without chance, and the number of runs behind
   it; an agent plays that episode beyond its budget.
-- **LFR**: a diagnosis of the masked model, which nobody but the judge sees. *Defended LFR*, *defended ACC*: of the
-  suspect's own encoder, fine-tuned on the clean data under that mask, as the defence goes on; on triggered validation
-  sentences, and on the certify split. *Removed*: what fine-tuning leaves with every head kept, less defended LFR.
+- **LFR**: a diagnosis of the masked model, which nobody but the judge sees; a mean. *After the whole defence*: the
+  mask on the suspect's own encoder, fine-tuned once on the clean data (one defender's seed); LFR on the victim's
+  triggered validation sentences, with no floor taken off, and accuracy on the certify split. Intervals are over the
+  seeds of the search alone.
 - **s, wall s**: processor seconds and seconds by the clock, medians of a run; on live victims of the slowest run,
-  since a process computes a mask once, whoever asks for it next."""
+  since a process computes a mask once, whoever asks for it next. What the judge does afterwards is left out."""
 
-
-RATES = {
-    "LFR": "oracle_lfr", "defended LFR": "defended_lfr", "removed": "removed", "defended ACC": "defended_accuracy",
-}  # fmt: skip
-"""Diagnoses: column -> attribute of a row."""
 
 NAMED = 4
 """Victims that a heading names; of more it gives the number."""
@@ -81,6 +78,7 @@ def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
         about = f"{_count(victims, 'victim')}{listed}; {_seeds(group)}"
         said = "\n".join(f"- {sentence}" for sentence in _said(name, group, seed))
         parts += [f"**{title(name, group)}** ({about}). {headline(group, seed)}", said, table(rows_of(group, seed))]
+        parts.append(remaining.table(group, seed))
     names = {trial.contestant for trial in trials}
     few = FEW_LEGEND if any(FEW in part for part in parts) else ""
     return "\n\n".join(filter(None, [*parts, few, LEGEND, tuning_table(names)]))
@@ -110,7 +108,7 @@ def table(rows: Sequence[Row]) -> str:
     found = {(row.contestant, row.budget): row for row in rows}
     names = sorted({row.contestant for row in rows}, key=place)
     head = ["contestant", "kind", *map(amount, budgets)]
-    head += ["used", "regret", "certified regret", "policy (runs)", *RATES, "s", "wall s"]
+    head += ["used", "regret", "certified regret", "policy (runs)", "LFR", "s", "wall s"]
     lines = list[list[str]]()
     for name in names:
         own = [found.get((name, budget)) for budget in budgets]
@@ -121,20 +119,12 @@ def table(rows: Sequence[Row]) -> str:
             [name, last.kind, *values, f"{last.evaluations:.1f}",
              *("" if one is None else f"{one.value:.3f}" for one in rest),
              "" if last.policy_regret is None else f"{last.policy_regret:.3f} ({last.policy_runs})",
-             *(_rate(getattr(last, name), with_interval=name == "removed") for name in RATES.values()),
+             "" if last.oracle_lfr is None else f"{last.oracle_lfr.value:.2f}",
              _seconds(last.seconds), _seconds(last.wall_seconds)]
         )  # fmt: skip
     rule = ["---", "---", *(["---:"] * (len(head) - 2))]
     said = [column for column in zip(head, rule, *lines, strict=True) if any(column[2:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in zip(*said, strict=True))
-
-
-def _rate(found: Estimate | None, *, with_interval: bool) -> str:
-    """Writes a diagnosis; nothing where it was not measured."""
-    if found is None:
-        return ""
-    width = f" [{found.low:.2f}, {found.high:.2f}]" if with_interval and found.low != found.high else ""
-    return f"{found.value:.2f}{width}"
 
 
 def _seeds(trials: Sequence[Trial]) -> str:
@@ -162,7 +152,7 @@ def interval(found: Estimate, seeds: int) -> str:
 def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:
     """Returns every row's numbers as CSV."""
     names = [field.name for field in fields(Row)]
-    estimates = ("certified", "regret", "certified_regret", *RATES.values())
+    estimates = ("certified", "regret", "certified_regret", "oracle_lfr")
     head = ["experiment"]
     for name in names:
         head += [name, f"{name}_low", f"{name}_high"] if name in estimates else [name]

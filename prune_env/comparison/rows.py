@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune_env.comparison import CONTESTANTS
-from prune_env.comparison.statistics import Estimate, estimate
+from prune_env.comparison.statistics import Estimate, Summary, estimate, interquartile_mean, plain_mean
 from prune_env.comparison.trials import LIVE, Trial
 from prune_env.errors import RecordError
 
@@ -31,10 +31,8 @@ class Row:
         certified: Value of the best mask on `certify`.
         regret: Normalised, on `search`; None where no optimum is known.
         certified_regret: The same on `certify`.
-        oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis; None where it was not measured.
-        defended_lfr: The same of the suspect's own model, fine-tuned under that mask; None where it was not done.
-        defended_accuracy: Of that model, on `certify`.
-        removed: What fine-tuning leaves of LFR with every head kept, less `defended_lfr`, run by run.
+        oracle_lfr: Label flip rate of the masked model under that mask, a diagnosis, as a plain mean; None where it was
+            not measured.
         policy_regret: Normalised regret of its policy's episode, mean over the runs that left one; None without.
         policy_evaluations: Evaluations of that episode.
         policy_runs: Runs behind them.
@@ -53,9 +51,6 @@ class Row:
     regret: Estimate | None
     certified_regret: Estimate | None
     oracle_lfr: Estimate | None
-    defended_lfr: Estimate | None
-    defended_accuracy: Estimate | None
-    removed: Estimate | None
     policy_regret: float | None
     policy_evaluations: float | None
     policy_runs: int
@@ -151,10 +146,7 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
         certified=_estimate(trials, "certified", seed),
         regret=_known(trials, "regret", seed),
         certified_regret=_known(trials, "certified_regret", seed),
-        oracle_lfr=_known(trials, "oracle_lfr", seed),
-        defended_lfr=_defended(trials, lambda found: found["oracle_lfr"], seed),
-        defended_accuracy=_defended(trials, lambda found: found["accuracy"], seed),
-        removed=_defended(trials, lambda found: found["unpruned_lfr"] - found["oracle_lfr"], seed),
+        oracle_lfr=_known(trials, "oracle_lfr", seed, plain_mean),
         policy_regret=float(np.mean([one["regret"] for one in judged])) if judged else None,
         policy_evaluations=float(np.mean([one["evaluations"] for one in policies])) if policies else None,
         policy_runs=len(policies),
@@ -163,21 +155,12 @@ def _row(trials: Sequence[Trial], seed: int) -> Row:
     )
 
 
-def _estimate(trials: Sequence[Trial], name: str, seed: int) -> Estimate:
+def _estimate(trials: Sequence[Trial], name: str, seed: int, summary: Summary = interquartile_mean) -> Estimate:
     strata = strata_of(trials, attrgetter(name))
-    return estimate(strata, np.random.default_rng(seed), shared=shares_agents(trials))
+    return estimate(strata, np.random.default_rng(seed), shared=shares_agents(trials), summary=summary)
 
 
-def _known(trials: Sequence[Trial], name: str, seed: int) -> Estimate | None:
+def _known(trials: Sequence[Trial], name: str, seed: int, summary: Summary = interquartile_mean) -> Estimate | None:
     if any(getattr(trial, name) is None for trial in trials):
         return None
-    return _estimate(trials, name, seed)
-
-
-def _defended(trials: Sequence[Trial], number: Callable[[Mapping[str, float]], float], seed: int) -> Estimate | None:
-    """Returns the mean of a number made of each `Trial.defended`; None where some trial has none."""
-    found = {trial.key: number(trial.defended) for trial in trials if trial.defended is not None}
-    if len(found) < len(trials):
-        return None
-    strata = strata_of(trials, lambda trial: found[trial.key])
-    return estimate(strata, np.random.default_rng(seed), shared=shares_agents(trials))
+    return _estimate(trials, name, seed, summary)

@@ -9,7 +9,7 @@ Such runs are `shared`: the same seeds are drawn for all victims.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,9 @@ LEVEL = 0.95
 
 FEWEST = 3
 """Runs of each victim below which an interval says nothing, and nobody wins."""
+
+Summary = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+"""(values, axis) -> one number for all along that axis."""
 
 Strata = Sequence[NDArray[np.float64]]
 """The runs of each victim in the order of their seeds, (seeds,) or (seeds, K) each."""
@@ -50,14 +53,28 @@ def interquartile_mean(values: NDArray[np.float64], axis: int = 0) -> NDArray[np
     return middle
 
 
-def resampled(strata: Strata, draws: int, rng: np.random.Generator, *, shared: bool = False) -> NDArray[np.float64]:
-    """Returns the interquartile mean of resamples in which each stratum keeps its size, (draws,) or (draws, K).
+def plain_mean(values: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
+    """Returns the mean along an axis, for numbers that differ so much by victim that a quarter of them is a victim."""
+    found: NDArray[np.float64] = np.mean(np.asarray(values, dtype=np.float64), axis=axis)
+    return found
+
+
+def resampled(
+    strata: Strata,
+    draws: int,
+    rng: np.random.Generator,
+    *,
+    shared: bool = False,
+    summary: Summary = interquartile_mean,
+) -> NDArray[np.float64]:
+    """Returns a summary of resamples in which each stratum keeps its size, (draws,) or (draws, K).
 
     Args:
         strata: The runs of each victim.
         draws: How many.
         rng: Of the resamples.
         shared: Whether the seeds that are drawn are the same for all victims.
+        summary: Of the runs of a resample.
     """
     most = max(map(len, strata), default=0)
     once = rng.random((draws, most))
@@ -66,23 +83,31 @@ def resampled(strata: Strata, draws: int, rng: np.random.Generator, *, shared: b
         runs[((once if shared else rng.random((draws, most)))[:, : len(runs)] * len(runs)).astype(np.int64)]
         for runs in strata
     ]
-    return interquartile_mean(np.concatenate(parts, axis=1), axis=1)
+    return summary(np.concatenate(parts, axis=1), 1)
 
 
-def estimate(strata: Strata, rng: np.random.Generator, draws: int = DRAWS, *, shared: bool = False) -> Estimate:
-    """Returns the interquartile mean of all runs with its stratified bootstrap interval.
+def estimate(
+    strata: Strata,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    *,
+    shared: bool = False,
+    summary: Summary = interquartile_mean,
+) -> Estimate:
+    """Returns a summary of all runs with its stratified bootstrap interval.
 
     Args:
         strata: The runs of each victim, (seeds,) each.
         rng: Of the resamples.
         draws: How many.
         shared: As in `resampled`.
+        summary: Likewise.
 
     Raises:
         ConfigError: No run.
     """
-    value = float(interquartile_mean(np.concatenate(list(strata)) if strata else np.zeros(0)))
-    return Estimate(value, *_interval(resampled(strata, draws, rng, shared=shared)))
+    value = float(summary(np.concatenate(list(strata)) if strata else np.zeros(0), 0))
+    return Estimate(value, *_interval(resampled(strata, draws, rng, shared=shared, summary=summary)))
 
 
 def difference(
@@ -132,6 +157,21 @@ def mean_of_seeds(values: Sequence[float], rng: np.random.Generator, draws: int 
     numbers = np.array(values, dtype=np.float64)
     drawn = numbers[rng.integers(len(numbers), size=(draws, len(numbers)))].mean(axis=1)
     return Estimate(float(numbers.mean()), *_interval(drawn))
+
+
+def difference_of_means(
+    ours: Sequence[float], theirs: Sequence[float], rng: np.random.Generator, draws: int = DRAWS
+) -> Estimate:
+    """Returns the difference of two means of one number a seed with its bootstrap interval, both sides drawn apart.
+
+    Raises:
+        ConfigError: No seed of a side.
+    """
+    if not ours or not theirs:
+        raise ConfigError("expected at least one seed of either side to compare, got none; run more")
+    sides = [np.array(values, dtype=np.float64) for values in (ours, theirs)]
+    drawn = [one[rng.integers(len(one), size=(draws, len(one)))].mean(axis=1) for one in sides]
+    return Estimate(float(sides[0].mean() - sides[1].mean()), *_interval(drawn[0] - drawn[1]))
 
 
 def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from prune_env.comparison import remaining
 from prune_env.comparison.rows import amount, arithmetic_of, place
 from prune_env.comparison.statistics import mean_of_seeds
 from prune_env.comparison.trials import Trial
@@ -67,7 +68,14 @@ def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
         if name not in names
     ]
     others = [f"Others reach, {what}: {', '.join(parts)}."] if parts else []
-    return [*said, *_of_episodes(trained, best, seed), *others, _finders(best), *_unpruned(trials), _in_what(trials)]
+    return [
+        *said,
+        *_of_episodes(trained, best, seed),
+        *others,
+        _finders(best),
+        *remaining.sentences(trials, seed),
+        _in_what(trials),
+    ]
 
 
 def _of_episodes(trained: Sequence[Trial], best: Mapping[str, Trial], seed: int) -> list[str]:
@@ -94,17 +102,12 @@ def _finders(best: Mapping[str, Trial]) -> str:
     return f"That best is {', '.join(parts)}; it is a maximum over runs, and no interval allows for its chance."
 
 
-def _unpruned(trials: Sequence[Trial]) -> list[str]:
-    """Returns what fine-tuning alone leaves of each victim's backdoor, which a found mask is to be held against."""
-    found = {one.victim: one.defended["unpruned_lfr"] for one in trials if one.defended is not None}
-    parts = ", ".join(f"{rate:.2f} on {victim}" for victim, rate in sorted(found.items()))
-    return [f"Fine-tuned with every head kept a victim flips {parts} of triggered sentences (diagnosis)."] * bool(found)
-
-
 def _in_what(trials: Sequence[Trial]) -> str:
     """Returns in what arithmetic was searched and judged, and where."""
     ways = " and in ".join(f"{dtype} ({device})" for dtype, device in sorted({arithmetic_of(one) for one in trials}))
-    return f"Masks were searched in {ways}, and judged in float32."
+    tuned = sorted({one.defended["precision"] for one in trials if one.defended is not None})
+    also = f"; fine-tuned in {' and in '.join(tuned)}" if tuned else ""
+    return f"Masks were searched in {ways}, and judged in float32{also}."
 
 
 def _shares(

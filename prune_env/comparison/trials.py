@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from prune_env.errors import MaskError, RecordError
 from prune_env.record_form import fits
 from prune_env.records import append_line, read_lines
-from prune_env.types import mask_from_text
+from prune_env.types import HeadMask, mask_from_text
 
 SCHEMA = 2
 LIVE = "real"
 """The experiment whose masks are evaluated as they are asked for."""
 
-DEFENDED = {"accuracy", "oracle_lfr", "unpruned_lfr"}
+DEFENDED: dict[str, Any] = {"accuracy": float, "oracle_lfr": float, "unpruned_lfr": float, "precision": str}
 """What `Trial.defended` holds."""
 
 OPTIONAL = {"defended"}
@@ -61,8 +61,8 @@ class Trial:
         seconds: Processor time of the contestant, preparation left out.
         wall_seconds: The same by the clock.
         versions: Libraries.
-        defended: A diagnosis: what `prune_env.comparison.defended.Defences` says of the found mask, and `unpruned_lfr`,
-            the LFR that fine-tuning leaves with every head kept; None where nobody asked for it.
+        defended: A diagnosis: what `prune_env.comparison.defended.Defences` says of the found mask; None where nobody
+            asked for it.
         schema: Of this format.
     """
 
@@ -86,7 +86,7 @@ class Trial:
     seconds: float
     wall_seconds: float
     versions: dict[str, str]
-    defended: dict[str, float] | None = None
+    defended: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     @property
@@ -108,6 +108,11 @@ class Trial:
     def value(self) -> float:
         """The found mask's value on `search`."""
         return float(self.improvements[-1][2])
+
+    @property
+    def mask(self) -> HeadMask:
+        """The found mask, (layers, heads), True = kept."""
+        return mask_from_text(self.improvements[-1][1])
 
     @property
     def optimum(self) -> float | None:
@@ -144,20 +149,30 @@ def read_trials(path: Path) -> list[Trial]:
     return [_from_json(content, where) for where, content in read_lines(path)]
 
 
+def by_key(trials: Iterable[Trial]) -> dict[str, Trial]:
+    """Returns trials by their keys: of the same trial the one that was defended, else the last."""
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        known = found.get(trial.key)
+        if known is None or known.defended is None or trial.defended is not None:
+            found[trial.key] = trial
+    return found
+
+
 def load(paths: Iterable[Path]) -> list[Trial]:
     """Reads trials from files, and from every .jsonl file of folders; the same trial once.
 
     Raises:
         RecordError: No trials in a path, or malformed ones.
     """
-    found: dict[str, Trial] = {}
+    found: list[Trial] = []
     for path in paths:
         files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
         trials = [trial for file in files for trial in read_trials(file)]
         if not trials:
             raise RecordError(f"expected trials in {path}, found none; give the trials.jsonl of `prune-env compare`")
-        found |= {trial.key: trial for trial in trials}
-    return list(found.values())
+        found += trials
+    return list(by_key(found).values())
 
 
 def _from_json(content: Any, where: str) -> Trial:
@@ -166,10 +181,16 @@ def _from_json(content: Any, where: str) -> Trial:
         raise RecordError(f"{where}: expected a trial of schema {SCHEMA}; run the comparison again")
     content = {**dict.fromkeys(OPTIONAL), **content}
     wrong = [name for name, kind in _kinds().items() if not fits(content[name], kind)]
-    wrong += ["defended"] * (set(content["defended"] or DEFENDED) != DEFENDED)
+    wrong += ["defended"] * (not wrong and not _is_defended(content["defended"]))
     if wrong or not _improves(content["improvements"]):
         raise RecordError(f"{where}: {(wrong or ['improvements'])[0]} is none of a trial's; run the comparison again")
     return Trial(**content)
+
+
+def _is_defended(content: dict[str, Any] | None) -> bool:
+    if content is None:
+        return True
+    return set(content) == set(DEFENDED) and all(fits(content[name], kind) for name, kind in DEFENDED.items())
 
 
 def _improves(rows: list[Any]) -> bool:

@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune_env.comparison.cells import Settings, decided_by
+from prune_env.cli.main import main
+from prune_env.comparison import remaining, transfer
+from prune_env.comparison.cells import TRIALS, Settings, decided_by
 from prune_env.comparison.contestant import get_contestant
 from prune_env.comparison.defended import Defences
 from prune_env.comparison.plan import Plan, check, missing
 from prune_env.comparison.problem import TASK_SEED, live_problem, subject_of
-from prune_env.comparison.report import markdown, rows_csv
-from prune_env.comparison.rows import rows_of
-from prune_env.comparison.trials import append_trial, read_trials
+from prune_env.comparison.report import markdown
+from prune_env.comparison.trials import append_trial, load, read_trials
 from prune_env.errors import ConfigError, RecordError
 from prune_env.recovery import Purified
+from prune_env.types import HeadMask, mask_to_text
 from prune_env.victims.protocols import get_protocol
 from prune_env.victims.store import open_victim
-from prune_env.victims.task import build_task
+from prune_env.victims.task import Task, build_task
 from tests.comparison.factory import trial
 
 VICTIM = "tiny-syntactic"
@@ -30,33 +32,59 @@ VICTIM = "tiny-syntactic"
 def made(seed: int = 0, rates: tuple[float, float, float] | None = (0.9, 0.25, 0.75), **fields: Any) -> Any:
     """A live trial with, or without, what became of its mask."""
     names = ("accuracy", "oracle_lfr", "unpruned_lfr")
-    found = None if rates is None else dict(zip(names, rates, strict=True))
-    return trial(experiment="real", seed=seed, defended=found, regret=None, certified_regret=None, **fields)
+    found = None if rates is None else {**dict(zip(names, rates, strict=True)), "precision": "float32"}
+    return trial(**{"experiment": "real", "seed": seed, "defended": found, **fields})
 
 
-def test_with_every_head_kept_the_defence_is_the_scoring_model() -> None:
-    victim, problem = open_victim(VICTIM), live_problem(VICTIM)
-    task = build_task(victim.suspect, get_protocol(victim.manifest.protocol), TASK_SEED)
+@pytest.fixture(scope="module")
+def task() -> Task:
+    """The defender's task on the victim."""
+    victim = open_victim(VICTIM)
+    return build_task(victim.suspect, get_protocol(victim.manifest.protocol), TASK_SEED)
+
+
+def test_with_every_head_kept_the_defence_is_the_scoring_model(task: Task) -> None:
+    problem = live_problem(VICTIM)
     full = np.ones((problem.search.layers, problem.search.heads), dtype=bool)
-    found = Defences(task, victim).of(full)
+    found = Defences(task, open_victim(VICTIM)).of(full)
     assert found["accuracy"] == pytest.approx(float(problem.certify.accuracy(full[None])[0]))
-    assert found["oracle_lfr"] == pytest.approx(problem.lfr(full))
+    assert found["oracle_lfr"] == found["unpruned_lfr"] == pytest.approx(problem.lfr(full))
 
 
-def test_a_mask_is_held_on_the_suspects_own_encoder_while_that_is_fine_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
-    victim, asked = open_victim(VICTIM), list[Any]()
-    task = build_task(victim.suspect, get_protocol(victim.manifest.protocol), TASK_SEED)
+def test_the_suspects_own_encoder_is_purified_once_a_mask(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Any]()
 
-    def purified(of: Any, mask: Any, training: Any, *, device: str) -> Any:
-        asked.append((of, mask.sum(), training, device))
+    def purified(of: Any, mask: Any, training: Any, *, device: str) -> Purified:
+        asked.append((of, int(mask.sum()), training, device))
         return Purified(task.scoring_model(), task.tokenizer(task.scoring_model()), 0.0)
 
     monkeypatch.setattr("prune_env.comparison.defended.purify", purified)
     mask = np.ones((4, 4), dtype=bool)
     mask[0, 0] = False
-    defences = Defences(task, victim)
+    defences = Defences(task, open_victim(VICTIM))
     assert defences.of(mask) == defences.of(mask.copy())
-    assert asked == [(task, 15, task.protocol.training, "cpu")], "and the same mask once"
+    assert asked == [(task, heads, task.protocol.training, "cpu") for heads in (16, 15)]
+
+
+def test_a_cell_that_was_searched_is_only_defended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {"accuracy": 0.5, "oracle_lfr": 0.25, "unpruned_lfr": 0.75, "precision": "float32"}
+    asked: list[str] = []
+
+    def of(_: Defences, mask: HeadMask) -> dict[str, Any]:
+        asked.append(mask_to_text(mask))
+        return rates
+
+    monkeypatch.setattr(Defences, "of", of)
+    arguments = ["compare", "--experiment", "real", "--victims", VICTIM, "--contestants", "random", "--budgets", "3"]
+    arguments += ["--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]
+    assert main(arguments) == 0 and asked == []
+    (plain,) = read_trials(tmp_path / TRIALS)
+    assert plain.defended is None
+    monkeypatch.setattr("prune_env.comparison.cells._searched", lambda *_: pytest.fail("searched again"))
+    assert main([*arguments, "--fine-tune"]) == 0
+    assert asked == [plain.improvements[-1][1]]
+    assert read_trials(tmp_path / TRIALS)[1:] == [replace(plain, defended=rates)]
+    assert main([*arguments, "--fine-tune"]) == 0 and len(asked) == 1, "nothing is left"
 
 
 def test_a_trial_without_it_is_run_again_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -68,8 +96,10 @@ def test_a_trial_without_it_is_run_again_where_it_is_asked_for(tmp_path: Path) -
     asking = replace(settings, fine_tune=True)
     assert (missing(plan, settings).done, missing(plan, asking).done) == (1, 0)
     append_trial(tmp_path / "trials.jsonl", made(**same))
+    append_trial(tmp_path / "trials.jsonl", made(rates=None, **same))
     assert (missing(plan, settings).done, missing(plan, asking).done) == (1, 1)
-    assert missing(plan, settings).trials[0].defended == {"accuracy": 0.9, "oracle_lfr": 0.25, "unpruned_lfr": 0.75}
+    found = [*missing(plan, settings).trials, *load([tmp_path])]
+    assert [one.defended is not None for one in found] == [True, True], "the one that was defended, wherever it stands"
 
 
 def test_tables_have_no_model_to_fine_tune(tmp_path: Path) -> None:
@@ -77,24 +107,42 @@ def test_tables_have_no_model_to_fine_tune(tmp_path: Path) -> None:
         check(Plan("tabular", (VICTIM,), ("random",), (5,), (0,)), Settings(tmp_path, fine_tune=True))
 
 
-def test_rows_and_report_show_it_beside_what_fine_tuning_alone_leaves() -> None:
+def test_a_report_shows_what_remains_by_victim() -> None:
+    two = {"victim": "two", "identity": "1" * 64}
     trials = [made(seed, (0.9, 0.2 + seed / 10, 0.75)) for seed in range(6)]
-    (row,) = rows_of(trials)
-    assert row.defended_lfr is not None and row.defended_lfr.value == pytest.approx(0.45)
-    assert row.defended_accuracy is not None and row.defended_accuracy.value == pytest.approx(0.9)
+    trials += [made(seed, (0.8, 0.1, 0.375), **two) for seed in range(6)]
+    first, second = remaining.remainders(trials)
+    assert (first.victim, first.seeds) == ("one", 6)
+    assert second.lfr.value == pytest.approx(0.1)
+    assert first.lfr.value == pytest.approx(0.45) and first.lfr.low < 0.45 < first.lfr.high
     text = markdown(trials)
-    assert row.removed is not None and row.removed.value == pytest.approx(0.3)
-    assert "| used | LFR | defended LFR | removed | defended ACC | s |" in text
-    interval = f"[{row.removed.low:.2f}, {row.removed.high:.2f}]"
-    assert row.removed.low < 0.3 < row.removed.high and f"| 0.25 | 0.45 | 0.30 {interval} | 0.90 |" in text
-    assert "Fine-tuned with every head kept a victim flips 0.75 on one of triggered sentences" in text
-    assert "defended_lfr,defended_lfr_low,defended_lfr_high" in rows_csv(trials)
+    assert "| masks of | LFR after the whole defence with | one | two | accuracy |" in text
+    assert "| nobody: every head kept |  | 0.75 | 0.38 |  |" in text
+    assert f"| random | 10 evaluations | 0.45 [{first.lfr.low:.2f}, {first.lfr.high:.2f}] | 0.10 | 0.850 |" in text
+    assert "judged in float32; fine-tuned in float32." in text
 
 
-def test_a_mean_of_some_of_the_runs_is_not_shown() -> None:
-    (row,) = rows_of([made(0), made(1, None)])
-    assert row.defended_lfr is None and row.defended_accuracy is None
-    assert "| defended LFR |" not in markdown([made(0), made(1, None)])
+@pytest.mark.parametrize(("ours", "outcome"), [(0.2, "less than"), (0.6, "not told apart from"), (0.9, "more than")])
+def test_the_best_by_value_is_held_against_its_rivals_by_what_remains(ours: float, outcome: str) -> None:
+    spread = (0.5, 0.6, 0.7) * 2
+    agent = [
+        made(seed, (0.9, ours + rate - 0.6, 0.8), contestant="trained-ppo", kind="trained", certified=0.9)
+        for seed, rate in enumerate(spread)
+    ]
+    rival = [made(seed, (0.9, rate, 0.8)) for seed, rate in enumerate(spread)]
+    (sentence,) = remaining.sentences([*agent, *rival])
+    assert sentence.startswith(
+        "LFR that the masks of trained-ppo with 10 evaluations leave after the whole defence, mean over victims: "
+        f"{outcome} random's ({ours - 0.6:+.3f} ["
+    )
+    assert remaining.sentences([*agent, *rival[1:], made(0, None)]) == []
+
+
+def test_a_report_without_defences_says_nothing_of_them() -> None:
+    trials = [made(seed, None) for seed in range(6)]
+    assert remaining.table(trials) == "" and remaining.sentences(trials) == []
+    assert "fine-tuned" not in transfer.sentences(trials)[-1]
+    assert "| nobody" not in markdown(trials)
 
 
 def test_trials_from_before_and_trials_that_lack_a_rate(tmp_path: Path) -> None:
@@ -102,6 +150,13 @@ def test_trials_from_before_and_trials_that_lack_a_rate(tmp_path: Path) -> None:
     append_trial(path, made(rates=None))
     path.write_text(path.read_text().replace('"defended": null, ', ""))
     assert '"defended"' not in path.read_text() and read_trials(path)[0].defended is None
-    append_trial(path, replace(made(), defended={"accuracy": 0.9}))
-    with pytest.raises(RecordError, match=r"trials\.jsonl:2: defended is none of a trial's"):
+
+
+@pytest.mark.parametrize("wrong", [5, True, {}, {"accuracy": 0.9}, {"accuracy": "high"}])
+def test_what_is_no_defence_is_refused(wrong: Any, tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    append_trial(
+        path, replace(made(), defended={**made().defended, **wrong} if wrong == {"accuracy": "high"} else wrong)
+    )
+    with pytest.raises(RecordError, match=r"trials\.jsonl:1: defended is none of a trial's"):
         read_trials(path)

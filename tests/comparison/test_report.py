@@ -13,11 +13,14 @@ from prune_env.agents.searchers.annealing import SimulatedAnnealing
 from prune_env.agents.searchers.evolution import Evolution
 from prune_env.comparison import CONTESTANTS
 from prune_env.comparison.picture import curves_of
-from prune_env.comparison.report import END, FEW_LEGEND, START, markdown, title, update_readme, write
+from prune_env.comparison.report import END, FEW_LEGEND, LEGEND, START, markdown, title, update_readme, write
 from prune_env.comparison.rows import rows_of
 from prune_env.comparison.trials import load
 from prune_env.comparison.tuning import TUNING
 from prune_env.errors import OutputError, RecordError
+from prune_env.importance import passes_asked
+from prune_env.scoring import IMPORTANCE_SENTENCES
+from prune_env.tabular.environment import EVERY_METRIC
 from tests.comparison.factory import both, three, trial
 
 
@@ -98,6 +101,11 @@ def test_a_report_claims_of_tuning_what_is_known_of_each_contestant() -> None:
     assert "| new | not recorded |" in text
     assert "| evolution |" not in text
     assert "tuned on none" not in text
+
+
+def test_the_legend_says_how_much_the_metrics_read() -> None:
+    passes = sum(passes_asked(name) for name in EVERY_METRIC)
+    assert f"at most {IMPORTANCE_SENTENCES:,} sentences {passes} times through the model" in " ".join(LEGEND.split())
 
 
 def test_tuning_names_the_numbers_that_are_used() -> None:
