@@ -26,7 +26,7 @@ def known_arguments(
 
     def decorated(factory: Callable[_Arguments, _Made]) -> Callable[_Arguments, _Made]:
         signature = inspect.signature(factory)
-        names = list(dict.fromkeys([*_names(factory), *(() if hands_on_to is None else _names(hands_on_to))]))
+        names = list(dict.fromkeys([*(() if hands_on_to is None else _names(hands_on_to)), *_names(factory)]))
 
         @wraps(factory)
         def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Made:
