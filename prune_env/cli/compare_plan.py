@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from prune_env.comparison.plan import Missing, Plan
 
 
-_LEFT_OUT = "no trial tells how long that takes, and no time below counts it"
-
-
 def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
     """Prints a plan, the trainings before it, and its missing cells with the time that such cells took.
 
@@ -30,7 +27,7 @@ def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
     left = missing(plan, settings)
     parts = expected(left.cells, settings.out, arithmetic=(settings.dtype, settings.device))
     sentence = (
-        f"{left.done} of {left.done + len(left.cells)} cells are there; {len(left.cells)} to run, with at most "
+        f"{left.done} of {len(plan.cells)} cells are there; {len(left.cells)} to search, with at most "
         f"{evaluations_of(plan, settings):,} evaluations, after {len(left.preparations)} trainings"
     )
     show = console().print
@@ -53,8 +50,14 @@ def _headline(plan: Plan, settings: Settings, left: Missing) -> list[str]:
         f"Seeds       {len(plan.seeds)}: {', '.join(map(str, plan.seeds))}",
         f"Trainings   {_trainings(settings, left)}",
         f"Trials      {settings.out / TRIALS}",
-        *([f"Fine-tuned  the masks that are found, one a cell at most: {_LEFT_OUT}"] if settings.fine_tune else []),
+        *([_fine_tunings(left)] if settings.fine_tune else []),
     ]
+
+
+def _fine_tunings(left: Missing) -> str:
+    known = f", {len(left.searched)} of them of searches that are there" if left.searched else ""
+    count = len(left.cells) + len(left.searched)
+    return f"Fine-tuned  {count} masks at most{known}; how long, no trial tells: no time below counts it"
 
 
 def _trainings(settings: Settings, left: Missing) -> str:

@@ -23,7 +23,7 @@ from prune_env.victims.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Defences:
-    """Defences of one victim, mask by mask; a process fine-tunes each mask once.
+    """Defences of one victim, mask by mask; what was fine-tuned once is remembered.
 
     Attributes:
         task: The defender's task on the victim.
@@ -46,13 +46,14 @@ class Defences:
 
         Returns:
             `accuracy`, on `certify`; `oracle_lfr`, the share of triggered validation sentences of other classes that
-            are classified as the target; `unpruned_lfr`, the same with every head kept; all in [0, 1]. `precision` is
-            the arithmetic of the fine-tuning.
+            are classified as the target; `unpruned_accuracy` and `unpruned_lfr`, the same with every head kept; all in
+            [0, 1]. `precision` is the arithmetic of the fine-tuning.
         """
         unpruned = self._judged(np.ones_like(mask))
         training = self.task.protocol.training.resolved(self.device)
         return {
             **self._judged(mask),
+            "unpruned_accuracy": unpruned["accuracy"],
             "unpruned_lfr": unpruned["oracle_lfr"],
             "precision": training.precision,
         }

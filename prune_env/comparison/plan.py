@@ -66,13 +66,15 @@ class Missing:
 
     Attributes:
         preparations: Agents to train, or to look whether they are.
-        cells: Cells without a trial, or with one whose mask is still to be fine-tuned.
+        cells: Cells without a trial.
+        searched: Cells with a trial whose mask is still to be fine-tuned, which somebody asked for.
         done: Cells that have one.
         trials: Those trials.
     """
 
     preparations: list[Preparation]
     cells: list[Cell]
+    searched: list[Cell]
     done: int
     trials: list[Trial]
 
@@ -114,11 +116,12 @@ def missing(plan: Plan, settings: Settings) -> Missing:
     there = by_key(read_trials(settings.out / TRIALS))
     known = {key: trial for key, trial in there.items() if trial.defended is not None or not settings.fine_tune}
     keys = {cell: key_of(cell, settings) for cell in plan.cells}
-    cells = [cell for cell, key in keys.items() if key not in known]
-    left = {(cell.contestant, cell.seed) for cell in cells if keys[cell] not in there}
+    cells = [cell for cell, key in keys.items() if key not in there]
+    searched = [cell for cell, key in keys.items() if key in there and key not in known]
+    left = {(cell.contestant, cell.seed) for cell in cells}
     before = [one for one in plan.preparations if (one.contestant, one.seed) in left]
     found = [known[key] for key in keys.values() if key in known]
-    return Missing(before, cells, len(keys) - len(cells), found)
+    return Missing(before, cells, searched, len(found), found)
 
 
 def _check_training(plan: Plan, settings: Settings) -> None:

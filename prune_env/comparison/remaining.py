@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from prune_env.comparison.rows import amount, place
-from prune_env.comparison.statistics import Estimate, difference_of_means, mean_of_seeds
+from prune_env.comparison.statistics import Estimate, difference, mean_of_seeds, plain_mean
 from prune_env.comparison.trials import Trial
 from prune_env.comparison.verdict import FEW, SEEDS, contrasts
 
-MORE, LESS, EVEN = "more than", "less than", "not told apart from"
+CAPTION = "After the whole defence (diagnosis): the found masks on the suspect's own encoder, fine-tuned."
 
 
 @dataclass(frozen=True)
@@ -68,58 +68,71 @@ def table(trials: Sequence[Trial], seed: int = 0) -> str:
     found = remainders(trials, seed)
     if not found:
         return ""
-    alone = {one.victim: one.defended["unpruned_lfr"] for one in trials if one.defended is not None}
+    alone = {one.victim: one.defended for one in trials if one.defended is not None}
     victims = sorted(alone)
     rows: dict[tuple[str, int | None], dict[str, Remainder]] = defaultdict(dict)
     for one in found:
         rows[one.contestant, one.budget][one.victim] = one
-    lines = [["masks of", "LFR after the whole defence with", *victims, "accuracy"], ["---", "---"]]
+    lines = [["masks of", "found with", *(f"LFR on {victim}" for victim in victims), "mean accuracy"], ["---", "---"]]
     lines[1] += ["---:"] * (len(victims) + 1)
-    lines.append(["nobody: every head kept", "", *(f"{alone[victim]:.2f}" for victim in victims), ""])
+    rates = [f"{alone[victim]['unpruned_lfr']:.2f}" for victim in victims]
+    lines.append(["nobody: every head kept", "", *rates, _unpruned_accuracy(alone)])
     for (contestant, budget), own in rows.items():
         cells = [_cell(own[victim]) if victim in own else "" for victim in victims]
         accuracy = np.mean([one.accuracy for one in own.values()])
         lines.append([contestant, amount(budget), *cells, f"{accuracy:.3f}"])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{CAPTION}\n\n{body}"
 
 
 def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
-    """Returns whether the masks of the best agent by value leave less LFR than those of each best rival by value.
+    """Returns on which victims the masks of the best agent by value leave more LFR, or less, than each best rival's.
 
-    All seeds count, unlike in the verdict by value: nobody was chosen by LFR.
+    All seeds count, unlike in the verdict by value, since nobody was chosen by LFR; with too few there is no sentence.
+
+    Args:
+        trials: Of one experiment.
+        seed: Of the resamples.
     """
-    found: dict[tuple[int | None, str], list[str]] = defaultdict(list)
+    rates: dict[tuple[str, int | None, str], list[float]] = defaultdict(list)
+    for trial in sorted(trials, key=lambda one: one.seed):
+        if trial.defended is not None:
+            rates[trial.contestant, trial.allowance, trial.victim].append(trial.defended["oracle_lfr"])
+    said: dict[tuple[int | None, str], list[str]] = defaultdict(list)
     for one in contrasts(trials, seed):
-        ours, theirs = (
-            _by_seed([trial for trial in trials if (trial.contestant, trial.allowance) == (name, one.budget)])
-            for name in (one.learned.contestant, one.rival.contestant)
-        )
-        if ours and theirs:
-            of = difference_of_means(list(ours.values()), list(theirs.values()), np.random.default_rng(seed))
-            found[one.budget, one.learned.contestant].append(
-                f"{_outcome(of)} {one.rival.contestant}'s ({of.value:+.3f} [{of.low:+.3f}, {of.high:+.3f}])"
-            )
+        agent, rival = one.learned.contestant, one.rival.contestant
+        by_victim = {
+            victim: _difference(found, rates[rival, one.budget, victim], seed)
+            for (name, budget, victim), found in sorted(rates.items(), key=lambda item: item[0][2])
+            if (name, budget) == (agent, one.budget)
+            and min(len(found), len(rates.get((rival, one.budget, victim), ()))) >= SEEDS
+        }
+        if by_victim:
+            said[one.budget, agent].append(f"against {rival}: {_told_apart(by_victim)}")
     return [
-        f"LFR that the masks of {agent} with {amount(budget)} leave after the whole defence, mean over victims: "
-        f"{', '.join(parts)}."
-        for (budget, agent), parts in found.items()
+        f"LFR that the masks of {agent} with {amount(budget)} leave after the whole defence, {'; '.join(parts)}."
+        for (budget, agent), parts in said.items()
     ]
 
 
-def _by_seed(trials: Sequence[Trial]) -> Mapping[int, float]:
-    """Returns LFR by seed, the mean over victims; nothing where some trial was not defended."""
-    groups: dict[int, list[float]] = defaultdict(list)
-    for trial in trials:
-        if trial.defended is None:
-            return {}
-        groups[trial.seed].append(trial.defended["oracle_lfr"])
-    return {seed: float(np.mean(rates)) for seed, rates in groups.items()}
+def _difference(ours: Sequence[float], theirs: Sequence[float], seed: int) -> Estimate:
+    sides = ([np.array(ours)], [np.array(theirs)])
+    return difference(*sides, np.random.default_rng(seed), summary=plain_mean)
 
 
-def _outcome(found: Estimate) -> str:
-    if found.low > 0:
-        return MORE
-    return LESS if found.high < 0 else EVEN
+def _told_apart(by_victim: Mapping[str, Estimate]) -> str:
+    """Returns the victims on which there is more, those with less, and the others."""
+    groups: dict[str, list[str]] = {"more on": [], "less on": [], "not told apart on": []}
+    for victim, found in by_victim.items():
+        outcome = "more on" if found.low > 0 else "less on" if found.high < 0 else "not told apart on"
+        groups[outcome].append(f"{victim} ({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}])")
+    return ", ".join(f"{outcome} {' and '.join(listed)}" for outcome, listed in groups.items() if listed)
+
+
+def _unpruned_accuracy(alone: Mapping[str, Mapping[str, float]]) -> str:
+    """Writes the mean accuracy of fine-tuning alone; nothing where a trial was written before it was kept."""
+    known = [one["unpruned_accuracy"] for one in alone.values() if "unpruned_accuracy" in one]
+    return f"{np.mean(known):.3f}" if len(known) == len(alone) else ""
 
 
 def _cell(found: Remainder) -> str:

@@ -76,13 +76,15 @@ def complete(trials: Iterable[Trial]) -> list[Trial]:
     """Returns the trials, after checking that they belong together.
 
     Raises:
-        RecordError: Two versions of one victim or of one contestant, or a victim searched in two arithmetics.
+        RecordError: Two versions of one victim or of one contestant, or a victim searched or fine-tuned in two
+            arithmetics.
     """
     found, known = list(trials), dict[tuple[str, str, str], str]()
     for trial in found:
         for what, name, version in (
             ("victim", trial.victim, trial.identity),
             ("arithmetic of", trial.victim, " on ".join(arithmetic_of(trial))),
+            *_fine_tuning_of(trial),
             ("contestant", f"{trial.contestant} on {trial.victim}", json.dumps(trial.settings, sort_keys=True)),
         ):
             if known.setdefault((trial.experiment, what, name), version) != version:
@@ -90,6 +92,13 @@ def complete(trials: Iterable[Trial]) -> list[Trial]:
                     f"expected one version of the {what} {name}, got two; report them by themselves, or run again"
                 )
     return found
+
+
+def _fine_tuning_of(trial: Trial) -> list[tuple[str, str, str]]:
+    """Returns what all trials of a victim that were defended share: the arithmetic, and what no mask leaves."""
+    if trial.defended is None:
+        return []
+    return [("fine-tuning of", trial.victim, f"{trial.defended['precision']}, {trial.defended['unpruned_lfr']}")]
 
 
 def place(contestant: str) -> tuple[int, str]:

@@ -52,8 +52,8 @@ def run(plan: Plan, settings: Settings, jobs: int = 1, report: Report | None = N
 
 def _run_missing(left: Missing, settings: Settings, jobs: int, report: Report | None) -> None:
     done = left.done
-    total = done + len(left.cells) + len(left.preparations)
-    waiting: list[Unit] = [*left.preparations, *left.cells]
+    waiting: list[Unit] = [*left.preparations, *left.cells, *left.searched]
+    total = done + len(waiting)
     if report is not None and waiting:
         report(f"next is {named(waiting[0])}", done, total)
     try:
@@ -78,9 +78,9 @@ def _execute(left: Missing, settings: Settings, jobs: int) -> Iterator[str]:
     work = partial(run_unit, settings=settings)
     stages: Sequence[Callable[[], Sequence[Unit]]] = (
         lambda: left.preparations,
-        lambda: [cell for cell in left.cells if Preparation(cell.contestant, cell.seed) not in failed],
+        lambda: [cell for cell in left.cells if Preparation(cell.contestant, cell.seed) not in failed] + left.searched,
     )
-    widest = max(len(left.preparations), len(left.cells))
+    widest = max(len(left.preparations), len(left.cells) + len(left.searched))
     if jobs == 1 or widest < 2:
         with threads(1):
             for stage in stages:

@@ -117,8 +117,9 @@ def difference(
     draws: int = DRAWS,
     *,
     shared: tuple[bool, bool] = (False, False),
+    summary: Summary = interquartile_mean,
 ) -> Estimate:
-    """Returns the difference of two interquartile means with its interval; both sides are resampled independently.
+    """Returns the difference of two summaries with its interval; both sides are resampled independently.
 
     Args:
         ours: The runs of one side.
@@ -126,9 +127,13 @@ def difference(
         rng: Of the resamples.
         draws: How many.
         shared: As in `resampled`, of each side.
+        summary: Likewise, of both sides.
     """
-    drawn = [resampled(runs, draws, rng, shared=both) for runs, both in zip((ours, theirs), shared, strict=True)]
-    value = float(interquartile_mean(np.concatenate(list(ours))) - interquartile_mean(np.concatenate(list(theirs))))
+    drawn = [
+        resampled(runs, draws, rng, shared=both, summary=summary)
+        for runs, both in zip((ours, theirs), shared, strict=True)
+    ]
+    value = float(summary(np.concatenate(list(ours)), 0) - summary(np.concatenate(list(theirs)), 0))
     return Estimate(value, *_interval(drawn[0] - drawn[1]))
 
 
@@ -157,21 +162,6 @@ def mean_of_seeds(values: Sequence[float], rng: np.random.Generator, draws: int 
     numbers = np.array(values, dtype=np.float64)
     drawn = numbers[rng.integers(len(numbers), size=(draws, len(numbers)))].mean(axis=1)
     return Estimate(float(numbers.mean()), *_interval(drawn))
-
-
-def difference_of_means(
-    ours: Sequence[float], theirs: Sequence[float], rng: np.random.Generator, draws: int = DRAWS
-) -> Estimate:
-    """Returns the difference of two means of one number a seed with its bootstrap interval, both sides drawn apart.
-
-    Raises:
-        ConfigError: No seed of a side.
-    """
-    if not ours or not theirs:
-        raise ConfigError("expected at least one seed of either side to compare, got none; run more")
-    sides = [np.array(values, dtype=np.float64) for values in (ours, theirs)]
-    drawn = [one[rng.integers(len(one), size=(draws, len(one)))].mean(axis=1) for one in sides]
-    return Estimate(float(sides[0].mean() - sides[1].mean()), *_interval(drawn[0] - drawn[1]))
 
 
 def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:

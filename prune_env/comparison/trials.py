@@ -16,13 +16,14 @@ from prune_env.errors import MaskError, RecordError
 from prune_env.record_form import fits
 from prune_env.records import append_line, read_lines
 from prune_env.types import HeadMask, mask_from_text
+from prune_env.victims.training_config import PRECISIONS
 
 SCHEMA = 2
 LIVE = "real"
 """The experiment whose masks are evaluated as they are asked for."""
 
-DEFENDED: dict[str, Any] = {"accuracy": float, "oracle_lfr": float, "unpruned_lfr": float, "precision": str}
-"""What `Trial.defended` holds."""
+RATES = {"accuracy", "oracle_lfr", "unpruned_lfr"}
+"""What `Trial.defended` holds beside `precision`; in [0, 1], as `unpruned_accuracy`, which older lines lack."""
 
 OPTIONAL = {"defended"}
 """Fields that a line may lack: trials were written before there were any."""
@@ -190,7 +191,9 @@ def _from_json(content: Any, where: str) -> Trial:
 def _is_defended(content: dict[str, Any] | None) -> bool:
     if content is None:
         return True
-    return set(content) == set(DEFENDED) and all(fits(content[name], kind) for name, kind in DEFENDED.items())
+    rates = {name: rate for name, rate in content.items() if name != "precision"}
+    named = set(rates) - {"unpruned_accuracy"} == RATES and content.get("precision") in set(PRECISIONS) - {"auto"}
+    return named and all(fits(rate, float) and 0.0 <= rate <= 1.0 for rate in rates.values())
 
 
 def _improves(rows: list[Any]) -> bool:

@@ -47,7 +47,7 @@ def test_a_dry_run_counts_and_runs_nothing(victim: str, tmp_path: Path, capsys: 
     out = tmp_path / "out"
     assert compare(victim, out, "--dry-run") == 0
     shown = capsys.readouterr().out
-    assert "0 of 8 cells are there; 8 to run, with at most 56 evaluations, after 0 trainings" in shown
+    assert "0 of 8 cells are there; 8 to search, with at most 56 evaluations, after 0 trainings" in shown
     for line in ("Contestants 2: random, linear", "Budgets     5 evaluations, 9 evaluations", "Seeds       2: 0, 1"):
         assert line in shown
     assert "2 x unknown" in shown and "How long that takes, no trial tells yet." in shown

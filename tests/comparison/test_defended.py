@@ -27,6 +27,7 @@ from prune_env.victims.task import Task, build_task
 from tests.comparison.factory import trial
 
 VICTIM = "tiny-syntactic"
+GOOD = {"accuracy": 0.9, "oracle_lfr": 0.25, "unpruned_lfr": 0.75, "precision": "float32"}
 
 
 def made(seed: int = 0, rates: tuple[float, float, float] | None = (0.9, 0.25, 0.75), **fields: Any) -> Any:
@@ -49,6 +50,7 @@ def test_with_every_head_kept_the_defence_is_the_scoring_model(task: Task) -> No
     found = Defences(task, open_victim(VICTIM)).of(full)
     assert found["accuracy"] == pytest.approx(float(problem.certify.accuracy(full[None])[0]))
     assert found["oracle_lfr"] == found["unpruned_lfr"] == pytest.approx(problem.lfr(full))
+    assert found["accuracy"] == found["unpruned_accuracy"]
 
 
 def test_the_suspects_own_encoder_is_purified_once_a_mask(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +89,7 @@ def test_a_cell_that_was_searched_is_only_defended(tmp_path: Path, monkeypatch: 
     assert main([*arguments, "--fine-tune"]) == 0 and len(asked) == 1, "nothing is left"
 
 
-def test_a_trial_without_it_is_run_again_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_trial_without_it_is_not_done_where_it_is_asked_for(tmp_path: Path) -> None:
     plan, settings = Plan("real", (VICTIM,), ("random",), (5,), (0,)), Settings(tmp_path)
     subject = subject_of(VICTIM, live=True, mode=settings.mode)
     decided = decided_by(get_contestant("random"), subject, settings, live=True)
@@ -116,26 +118,48 @@ def test_a_report_shows_what_remains_by_victim() -> None:
     assert second.lfr.value == pytest.approx(0.1)
     assert first.lfr.value == pytest.approx(0.45) and first.lfr.low < 0.45 < first.lfr.high
     text = markdown(trials)
-    assert "| masks of | LFR after the whole defence with | one | two | accuracy |" in text
+    assert f"{remaining.CAPTION}\n\n| masks of | found with | LFR on one | LFR on two | mean accuracy |" in text
     assert "| nobody: every head kept |  | 0.75 | 0.38 |  |" in text
     assert f"| random | 10 evaluations | 0.45 [{first.lfr.low:.2f}, {first.lfr.high:.2f}] | 0.10 | 0.850 |" in text
     assert "judged in float32; fine-tuned in float32." in text
 
 
-@pytest.mark.parametrize(("ours", "outcome"), [(0.2, "less than"), (0.6, "not told apart from"), (0.9, "more than")])
-def test_the_best_by_value_is_held_against_its_rivals_by_what_remains(ours: float, outcome: str) -> None:
+def test_the_best_by_value_is_held_against_its_rivals_by_what_remains_of_each_victim() -> None:
     spread = (0.5, 0.6, 0.7) * 2
-    agent = [
-        made(seed, (0.9, ours + rate - 0.6, 0.8), contestant="trained-ppo", kind="trained", certified=0.9)
-        for seed, rate in enumerate(spread)
-    ]
-    rival = [made(seed, (0.9, rate, 0.8)) for seed, rate in enumerate(spread)]
+    agent, rival = list[Any](), list[Any]()
+    for number, (victim, lead) in enumerate((("one", -0.4), ("two", 0.0), ("three", 0.3))):
+        of = {"victim": victim, "identity": str(number) * 64}
+        for seed, rate in enumerate(spread):
+            before = {"contestant": "trained-ppo", "kind": "trained", "certified": 0.9}
+            agent.append(made(seed, (0.9, rate + lead, 1.0), **before, **of))
+            rival.append(made(seed, (0.9, rate, 1.0), **of))
     (sentence,) = remaining.sentences([*agent, *rival])
     assert sentence.startswith(
-        "LFR that the masks of trained-ppo with 10 evaluations leave after the whole defence, mean over victims: "
-        f"{outcome} random's ({ours - 0.6:+.3f} ["
+        "LFR that the masks of trained-ppo with 10 evaluations leave after the whole defence, against random: "
+        "more on three (+0.300 ["
     )
-    assert remaining.sentences([*agent, *rival[1:], made(0, None)]) == []
+    assert "), less on one (-0.400 [" in sentence and "), not told apart on two (+0.000 [" in sentence
+    elsewhere = [one for one in rival if one.victim != "three"]
+    assert "three" not in remaining.sentences([*agent, *elsewhere])[0], "no rival there"
+    assert remaining.sentences([*agent[:5], *rival[:5]]) == [], "too few seeds"
+
+
+def test_a_victim_is_fine_tuned_in_one_arithmetic() -> None:
+    other = made(1)
+    other = replace(other, defended={**other.defended, "precision": "bfloat16"})
+    with pytest.raises(RecordError, match="one version of the fine-tuning of one, got two"):
+        markdown([made(0), other])
+
+
+def test_what_is_left_tells_searches_from_fine_tunings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", "--experiment", "real", "--victims", VICTIM, "--contestants", "random", "--budgets", "3"]
+    arguments += ["--jobs", "1", "--out", str(tmp_path)]
+    assert main([*arguments, "--seeds", "1"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--seeds", "2", "--fine-tune", "--dry-run"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0 of 2 cells are there; 1 to search, with at most 3 evaluations" in shown
+    assert "Fine-tuned 2 masks at most, 1 of them of searches that are there" in shown
 
 
 def test_a_report_without_defences_says_nothing_of_them() -> None:
@@ -145,18 +169,22 @@ def test_a_report_without_defences_says_nothing_of_them() -> None:
     assert "| nobody" not in markdown(trials)
 
 
-def test_trials_from_before_and_trials_that_lack_a_rate(tmp_path: Path) -> None:
+def test_trials_from_before_are_read(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     append_trial(path, made(rates=None))
     path.write_text(path.read_text().replace('"defended": null, ', ""))
     assert '"defended"' not in path.read_text() and read_trials(path)[0].defended is None
 
 
-@pytest.mark.parametrize("wrong", [5, True, {}, {"accuracy": 0.9}, {"accuracy": "high"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [5, True, {}, {"accuracy": 0.9}, *({**GOOD, **one} for one in (
+        {"accuracy": "high"}, {"accuracy": 7.0}, {"oracle_lfr": -0.1}, {"precision": "float8"}, {"surplus": 0.5}))],
+)  # fmt: skip
 def test_what_is_no_defence_is_refused(wrong: Any, tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
-    append_trial(
-        path, replace(made(), defended={**made().defended, **wrong} if wrong == {"accuracy": "high"} else wrong)
-    )
-    with pytest.raises(RecordError, match=r"trials\.jsonl:1: defended is none of a trial's"):
+    append_trial(path, replace(made(), defended={**GOOD, "unpruned_accuracy": 0.9}))
+    assert len(read_trials(path)) == 1
+    append_trial(path, replace(made(), defended=wrong))
+    with pytest.raises(RecordError, match=r"trials\.jsonl:2: defended is none of a trial's"):
         read_trials(path)

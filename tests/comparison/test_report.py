@@ -11,12 +11,13 @@ import pytest
 
 from prune_env.agents.searchers.annealing import SimulatedAnnealing
 from prune_env.agents.searchers.evolution import Evolution
-from prune_env.comparison import CONTESTANTS
+from prune_env.comparison import CONTESTANTS, transfer
 from prune_env.comparison.picture import curves_of
 from prune_env.comparison.report import END, FEW_LEGEND, LEGEND, START, markdown, title, update_readme, write
 from prune_env.comparison.rows import rows_of
 from prune_env.comparison.trials import load
 from prune_env.comparison.tuning import TUNING
+from prune_env.comparison.verdict import sentences
 from prune_env.errors import OutputError, RecordError
 from prune_env.importance import passes_asked
 from prune_env.scoring import IMPORTANCE_SENTENCES
@@ -156,3 +157,16 @@ def test_the_projects_readme_says_what_the_committed_trials_say(tmp_path: Path) 
     assert [file.stem for file in files] == ["family", "real", "tabular"]
     readme = shutil.copy(root / "README.md", tmp_path)
     assert not update_readme(Path(readme), [trial for file in files for trial in load([file])])
+
+
+def test_the_projects_readme_quotes_what_the_trials_of_two_cores_say() -> None:
+    root = Path(__file__).parents[2]
+    text = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    trials = load([root / "prune_env" / "comparison" / "results" / "two-cores" / "real.jsonl"])
+    assert "PPO with 20 reaches 84.6 % [77.4, 91.2] of the best with 200" in text
+    assert any(
+        "trained-ppo with 20 evaluations reaches 84.6 % [77.4, 91.2]" in one for one in transfer.sentences(trials)
+    )
+    verdicts = " ".join(sentences(trials))
+    for quoted, said in (("(+.073 [-.017, +.177])", "+0.073 [-0.017, +0.177]"), (".031 [-.049", "+0.031 [-0.049")):
+        assert quoted in text and said in verdicts

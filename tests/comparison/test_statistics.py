@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from prune_env.comparison.statistics import band, difference, estimate, interquartile_mean, mean_of_seeds, resampled
+from prune_env.comparison.statistics import (
+    band,
+    difference,
+    estimate,
+    interquartile_mean,
+    mean_of_seeds,
+    plain_mean,
+    resampled,
+)
 from prune_env.errors import ConfigError
 
 
@@ -106,3 +114,12 @@ def test_a_band_has_an_interval_at_every_point() -> None:
 def test_nothing_cannot_be_summarised() -> None:
     with pytest.raises(ConfigError, match="at least one run"):
         estimate([], np.random.default_rng(0))
+
+
+def test_a_plain_mean_keeps_what_an_interquartile_one_cuts() -> None:
+    strata = [np.array([0.9, 0.9]), np.array([0.1, 0.1]), np.array([0.1, 0.1]), np.array([0.1, 0.1])]
+    rng = np.random.default_rng
+    assert estimate(strata, rng(0)).value == pytest.approx(0.1)
+    assert estimate(strata, rng(0), summary=plain_mean) == pytest.approx((0.3, 0.3, 0.3))
+    halves = ([np.array([0.2, 0.4])], [np.array([0.1, 0.1])])
+    assert difference(*halves, rng(0), summary=plain_mean) == pytest.approx((0.2, 0.1, 0.3))
