@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from prune_env.cli.arguments import cores, split
 from prune_env.cli.compare_plan import print_plan
 from prune_env.cli.terminal import console, long_work
+from prune_env.comparison import CONTESTANTS
 from prune_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ examples:
   prune-env compare --experiment tabular --out runs/tabular --jobs 8
   prune-env compare --experiment family --out runs/family
   prune-env compare --experiment real --victims victims/hiddenkiller-minilm --data data --out runs/real
-  prune-env compare --experiment real --victims tiny-style --budgets 20 --seeds 1 --fine-tune --out runs/defended
+  prune-env compare --experiment real --victims tiny-style --contestants random,scripts --budgets 5,20 --seeds 1 \\
+    --fine-tune --out runs/live
   prune-env compare --show runs/tabular/trials.jsonl runs/family/trials.jsonl --out report --update README.md
 A second run with the same --out does only what is missing, after Ctrl-C or a crash too. --dry-run says what that is.
 """
@@ -67,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="folder of trials, trained agents and the report")
     add("--victims", nargs="+", default=[], metavar="V", help="twins, sets of twins or, for real, folders "
         "(default: the embedded twins, for family its test set)")  # fmt: skip
-    add("--contestants", nargs="+", default=[], metavar="C", help="names (default: the experiment's)")
+    add("--contestants", nargs="+", default=[], metavar="C", help=f"among {', '.join(CONTESTANTS)} (default: the "
+        "experiment's)")  # fmt: skip
     add("--budgets", nargs="+", default=[], metavar="N", help=f"evaluations; {EPISODE!r} is one a head and one more "
         "(default: the experiment's)")  # fmt: skip
     add("--seeds", metavar="N", help="how many, from 0 (default: the experiment's)")
@@ -96,8 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs what is missing, then reports; 0 when everything is there."""
     if (args.experiment is None) == (args.show is None):
-        raise ConfigError("expected one of --experiment and --show, got both or none; name an experiment to run it")
+        got = "none" if args.show is None else "both"
+        raise ConfigError(f"expected one of --experiment and --show, got {got}; name an experiment to run it")
     if args.show is not None:
+        _refuse_what_runs(args)
         from prune_env.comparison.trials import load
 
         return _report(load(args.show), args)
@@ -112,6 +117,19 @@ def run(args: argparse.Namespace) -> int:
             return 0
         trials = run_plan(plan, settings, jobs, report)
     return _report(trials, args)
+
+
+def _refuse_what_runs(args: argparse.Namespace) -> None:
+    """Refuses, beside --show, what says how something runs: nothing does.
+
+    Raises:
+        ConfigError: Such an option.
+    """
+    asked = {"--victims": args.victims, "--contestants": args.contestants, "--budgets": args.budgets}
+    asked |= {"--seeds": args.seeds, "--fine-tune": args.fine_tune, "--dry-run": args.dry_run, "--jobs": args.jobs}
+    given = [name for name, value in asked.items() if value]
+    if given:
+        raise ConfigError(f"expected --show alone to report finished trials, got {', '.join(given)} too; leave it out")
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
@@ -165,6 +183,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 
 def _report(trials: list[Trial], args: argparse.Namespace) -> int:
+    from prune_env.comparison.remaining import remainders
     from prune_env.comparison.report import by_experiment, markdown, update_readme, write
     from prune_env.comparison.rows import rows_of
 
@@ -172,7 +191,9 @@ def _report(trials: list[Trial], args: argparse.Namespace) -> int:
     changed = update_readme(args.update, trials) if args.update is not None else False
     if args.json:
         rows = {name: [vars(row) for row in rows_of(group)] for name, group in by_experiment(trials).items()}
-        print(json.dumps({"rows": rows, "files": [str(path) for path in paths]}, indent=2, allow_nan=False))  # noqa: T201
+        defended = [vars(one) for group in by_experiment(trials).values() for one in remainders(group)]
+        found = {"rows": rows, "defended": defended, "files": [str(path) for path in paths]}
+        print(json.dumps(found, indent=2, allow_nan=False))  # noqa: T201
         return 0
     text = [markdown(trials), "\n".join(["Written:", *map(str, paths)])]
     if args.update is not None:

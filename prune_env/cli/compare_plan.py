@@ -50,14 +50,16 @@ def _headline(plan: Plan, settings: Settings, left: Missing) -> list[str]:
         f"Seeds       {len(plan.seeds)}: {', '.join(map(str, plan.seeds))}",
         f"Trainings   {_trainings(settings, left)}",
         f"Trials      {settings.out / TRIALS}",
-        *([_fine_tunings(left)] if settings.fine_tune else []),
+        *_fine_tunings(left, settings),
     ]
 
 
-def _fine_tunings(left: Missing) -> str:
-    known = f", {len(left.searched)} of them of searches that are there" if left.searched else ""
+def _fine_tunings(left: Missing, settings: Settings) -> list[str]:
     count = len(left.cells) + len(left.searched)
-    return f"Fine-tuned  {count} masks at most{known}; how long, no trial tells: no time below counts it"
+    if not settings.fine_tune or not count:
+        return []
+    known = f", {len(left.searched)} of them of searches that are there" if left.searched else ""
+    return [f"Fine-tuned  {count} masks at most{known}; how long, no trial tells: no time below counts it"]
 
 
 def _trainings(settings: Settings, left: Missing) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol, cast
 
 from prune_env import __version__
-from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameError
+from prune_env.errors import InterruptedRunError, PruneEnvError, UnknownNameError, nearest
 
 COMMANDS = (
     "victim", "data", "play", "train", "ablate", "compare", "bench", "table", "replay", "purify", "rebuild", "speed",
@@ -31,6 +31,10 @@ examples:
 class Parser(argparse.ArgumentParser):
     """Says in one sentence what is wrong with the arguments, without the usage; subcommands are of this class too."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Takes options by their whole names alone: `--seed 7` must not pass for `--seeds 7`."""
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
     def error(self, message: str) -> NoReturn:
         """Ends the program with the code of a user's error."""
         self.exit(_USAGE_ERROR, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
@@ -39,7 +43,8 @@ class Parser(argparse.ArgumentParser):
         """Refuses what is left over here, where the command is known whose help lists what there is."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            near = nearest(unknown[0], self._option_string_actions) if unknown[0].startswith("--") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}; {near}".rstrip("; "))
         return found, unknown
 
 

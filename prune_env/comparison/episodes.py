@@ -132,18 +132,24 @@ def _sentence(one: Episodes, met: Sequence[Match]) -> str:
         "not told apart from": [match for match in met if match.outcome == 0],
         "worse than": [match for match in met if match.outcome < 0],
     }
-    parts = [f"{words} {', '.join(map(_named, group))}" for words, group in groups.items() if group]
     start = (
         f"{one.agent}, one episode without chance, {one.evaluations:.1f} evaluations on average: mean normalised "
         f"regret {_words(one.regret)} of its return, {_words(one.certified_regret)} certified"
     )
-    if not parts:
+    if not met:
         return f"{start}."
-    return f"{start}; by certified regret, after as many evaluations of a rival's run, {'; '.join(parts)}."
+    cut = {match.cut_from for match in met}
+    alike = next(iter(cut)) if len(cut) == 1 else None
+    of = "" if alike is None else f" that was allowed {alike}"
+    parts = [
+        f"{words} {', '.join(_named(match, alike) for match in group)}" for words, group in groups.items() if group
+    ]
+    return f"{start}; by certified regret, after as many evaluations of a rival's run{of}, {'; '.join(parts)}."
 
 
-def _named(match: Match) -> str:
-    cut = "" if match.cut_from is None else f", run allowed {match.cut_from}"
+def _named(match: Match, said: int | None) -> str:
+    """Returns a rival and its regret, with what its run was allowed if that was more, and is not said already."""
+    cut = "" if match.cut_from in (None, said) else f", run allowed {match.cut_from}"
     return f"{match.rival} ({100 * match.theirs:.1f} %{cut})"
 
 

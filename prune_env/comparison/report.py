@@ -36,8 +36,8 @@ LEGEND = """\
   victims; of agents trained before, a seed is one agent on all victims. The best contestant of a kind is chosen on
   the even seeds and tested on the odd ones; the table shows all seeds.
 - **not counted**: what agents were trained on other victims, and the metrics (the report's seconds leave both out):
-  all six send each of at most 1,000 sentences 29 times through the model, some of that with gradients, where a mask
-  sends the search split once. Random search needs neither.
+  all six metrics send each of at most 1,000 sentences 29 times through the model, some of that with gradients, where
+  a mask sends the search split once. Random search needs neither.
 - **regret**: 0 = the best return that an episode can reach on the search split, 1 = random play; a mask that no
   episode reaches may be worth more, so that a searcher's regret may in principle be below 0. *Certified regret*: 0
   = the best of all masks.
@@ -87,8 +87,10 @@ def markdown(trials: Iterable[Trial], seed: int = 0) -> str:
 def title(experiment: str, trials: Sequence[Trial]) -> str:
     """Returns an experiment's title: what it was judged on, and what agents were trained on, as the trials say it."""
     befores = [trial.settings["before"] for trial in trials if trial.kind == "trained"]
-    trained = {f"{_count(range(one['count']), 'victim')} of {one['victims']}" for one in befores}
-    parts = [f"some agents trained on {' and on '.join(sorted(trained))} before, and not there"] if trained else []
+    trained = {
+        f"{_count(range(one['count']), 'victim')} of {one['victims']} before, {one['steps']:,} steps" for one in befores
+    }
+    parts = [f"some agents trained on {' and on '.join(sorted(trained))}, and not there"] if trained else []
     if any(trial.kind == "learner" for trial in trials):
         parts.append(f"{'others' if parts else 'agents'} trained on each victim that they are judged on")
     return ": ".join(filter(None, [TITLES[experiment], ", ".join(parts)]))
@@ -170,21 +172,25 @@ def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:
 
 
 def write(trials: Sequence[Trial], out: Path, seed: int = 0) -> list[Path]:
-    """Writes compare.md, compare.csv, and a picture of the curves with its numbers for each experiment.
+    """Writes compare.md, compare.csv, what remains where masks were defended, and each experiment's curves.
 
     Raises:
         OutputError: A file cannot be written.
     """
     from prune_env.comparison.picture import save_curves
 
+    texts = {"compare.md": f"# Comparison\n\n{markdown(trials, seed)}\n", "compare.csv": rows_csv(trials, seed)}
+    groups = by_experiment(trials)
+    texts |= {f"compare-{name}-defended.csv": remaining.as_csv(group, seed) for name, group in groups.items()}
+    texts = {name: text for name, text in texts.items() if text}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "compare.md", f"# Comparison\n\n{markdown(trials, seed)}\n")
-        write_text(out / "compare.csv", rows_csv(trials, seed))
-        pictures = [save_curves(name, group, out, seed) for name, group in by_experiment(trials).items()]
+        for name, text in texts.items():
+            write_text(out / name, text)
+        pictures = [save_curves(name, group, out, seed) for name, group in groups.items()]
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
-    return [out / "compare.md", out / "compare.csv", *(path for paths in pictures for path in paths)]
+    return [*(out / name for name in texts), *(path for paths in pictures for path in paths)]
 
 
 def update_readme(readme: Path, trials: Sequence[Trial], seed: int = 0) -> bool:

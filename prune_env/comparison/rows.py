@@ -87,11 +87,18 @@ def complete(trials: Iterable[Trial]) -> list[Trial]:
             *_fine_tuning_of(trial),
             ("contestant", f"{trial.contestant} on {trial.victim}", json.dumps(trial.settings, sort_keys=True)),
         ):
-            if known.setdefault((trial.experiment, what, name), version) != version:
+            first = known.setdefault((trial.experiment, what, name), version)
+            if first != version:
                 raise RecordError(
-                    f"expected one version of the {what} {name}, got two; report them by themselves, or run again"
+                    f"expected one version of the {what} {name}, got two: {_brief(first)} and {_brief(version)}; "
+                    "report their files one at a time, or run again"
                 )
     return found
+
+
+def _brief(version: str) -> str:
+    """Returns the start of a digest or of settings: enough to find it in a file."""
+    return version if len(version) <= 24 else f"{version[:12]}..."
 
 
 def _fine_tuning_of(trial: Trial) -> list[tuple[str, str, str]]:

@@ -97,7 +97,9 @@ def test_defaults_name_contestants_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "one of --experiment and --show"),
+        ([], "one of --experiment and --show, got none"),
+        (["--show", "trials.jsonl", "--experiment", "real"], "one of --experiment and --show, got both"),
+        (["--show", "trials.jsonl", "--seeds", "1", "--fine-tune"], "got --seeds, --fine-tune too"),
         (["--experiment", "real"], "expected victims for the experiment real"),
         (["--experiment", "tabular", "--victims", "tiny-syntatic"], "tiny-syntactic"),
         (["--experiment", "tabular", "--contestants", "anealing"], "annealing"),

@@ -106,6 +106,22 @@ def test_wrong_arguments_are_one_sentence(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["planted", "--cod", "1"], "unrecognized arguments: --cod 1; did you mean '--code' or"),
+        (["planted", "one"], "unrecognized arguments: one; see"),
+    ],
+)
+def test_options_have_whole_names_and_a_wrong_one_names_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    _plant(monkeypatch)
+    with pytest.raises(SystemExit, match="2"):
+        program.main(arguments)
+    assert complaint in capsys.readouterr().err
+
+
 def test_python_m_and_version() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prune_env", "data", "--version"], capture_output=True, text=True, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from prune_env.victims.task import Task, build_task
 from tests.comparison.factory import trial
 
 VICTIM = "tiny-syntactic"
+Capture = pytest.CaptureFixture[str]
 GOOD = {"accuracy": 0.9, "oracle_lfr": 0.25, "unpruned_lfr": 0.75, "precision": "float32"}
 
 
@@ -118,10 +120,23 @@ def test_a_report_shows_what_remains_by_victim() -> None:
     assert second.lfr.value == pytest.approx(0.1)
     assert first.lfr.value == pytest.approx(0.45) and first.lfr.low < 0.45 < first.lfr.high
     text = markdown(trials)
-    assert f"{remaining.CAPTION}\n\n| masks of | found with | LFR on one | LFR on two | mean accuracy |" in text
-    assert "| nobody: every head kept |  | 0.75 | 0.38 |  |" in text
+    assert f"{remaining.CAPTION}\n\n| masks of | found with | LFR on one | LFR on two | certify accuracy |" in text
+    assert "| nobody: fine-tuning alone (`ft`) |  | 0.75 | 0.38 |  |" in text
     assert f"| random | 10 evaluations | 0.45 [{first.lfr.low:.2f}, {first.lfr.high:.2f}] | 0.10 | 0.850 |" in text
     assert "judged in float32; fine-tuned in float32." in text
+
+
+def test_what_remains_is_written_for_machines_and_a_part_is_said_to_be_one(tmp_path: Path, capsys: Capture) -> None:
+    for one in (made(0), made(1, (0.9, 0.75, 0.75)), made(2, None)):
+        append_trial(tmp_path / TRIALS, one)
+    assert main(["compare", "--show", str(tmp_path / TRIALS), "--out", str(tmp_path / "out")]) == 0
+    assert f"{remaining.CAPTION} 2 of 3 runs were carried that far." in capsys.readouterr().out
+    head, line = (tmp_path / "out" / "compare-real-defended.csv").read_text(encoding="utf-8").splitlines()
+    assert head == "contestant,budget,victim,seeds,lfr,lfr_low,lfr_high,accuracy"
+    assert line == "random,10,one,2,0.5,0.25,0.75,0.9"
+    assert main(["compare", "--show", str(tmp_path / TRIALS), "--out", str(tmp_path / "out"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["defended"]
+    assert (found["victim"], found["seeds"], found["lfr"]) == ("one", 2, [0.5, 0.25, 0.75])
 
 
 def test_the_best_by_value_is_held_against_its_rivals_by_what_remains_of_each_victim() -> None:
@@ -151,7 +166,7 @@ def test_a_victim_is_fine_tuned_in_one_arithmetic() -> None:
         markdown([made(0), other])
 
 
-def test_what_is_left_tells_searches_from_fine_tunings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_left_tells_searches_from_fine_tunings(tmp_path: Path, capsys: Capture) -> None:
     arguments = ["compare", "--experiment", "real", "--victims", VICTIM, "--contestants", "random", "--budgets", "3"]
     arguments += ["--jobs", "1", "--out", str(tmp_path)]
     assert main([*arguments, "--seeds", "1"]) == 0

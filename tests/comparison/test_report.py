@@ -84,13 +84,13 @@ def test_titles_say_what_was_done() -> None:
     agent = three("trained-ppo", "trained", 0.5, experiment="family", settings=before)
     rival = three("random", "random", 0.5, experiment="family")
     assert title("family", agent + rival) == (
-        "Family of tiny victims: some agents trained on 16 victims of family-train before, and not there"
+        "Family of tiny victims: some agents trained on 16 victims of family-train before, 9 steps, and not there"
     )
     assert title("tabular", rival) == "Tabular twins"
     learner = three("ppo", "learner", 0.5)
     assert title("tabular", learner) == "Tabular twins: agents trained on each victim that they are judged on"
     assert title("tabular", learner + agent).endswith(
-        "before, and not there, others trained on each victim that they are judged on"
+        "before, 9 steps, and not there, others trained on each victim that they are judged on"
     )
 
 

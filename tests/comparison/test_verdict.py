@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prune_env.comparison import episodes
@@ -97,7 +99,13 @@ def test_an_episode_is_held_against_as_many_evaluations() -> None:
     assert found["scripts"].difference == pytest.approx((-0.25, -0.25, -0.25))
     (sentence,) = episodes.sentences(agent + late + early)
     assert "mean normalised regret 50.0 % [50.0, 50.0] of its return" in sentence
-    assert "better than random (100.0 %, run allowed 10); worse than scripts (25.0 %, run allowed" in sentence
+    assert (
+        "after as many evaluations of a rival's run that was allowed 10, better than random (100.0 %); worse"
+        in sentence
+    )
+    short = [replace(one, budget=4) for one in early]
+    (sentence,) = episodes.sentences(agent + late + short)
+    assert "better than random (100.0 %, run allowed 10); worse than scripts (25.0 %)" in sentence
 
 
 def test_an_episode_meets_the_rivals_run_that_is_just_large_enough() -> None:
