@@ -125,14 +125,19 @@ def key_of(cell: Cell, settings: Settings) -> str:
 
 
 def run_cell(cell: Cell, settings: Settings) -> Trial:
-    """Runs a cell and appends its trial; of one that was searched already, only what is left of it: the defence."""
-    problem, trial = problem_of(cell, settings), None
+    """Runs a cell and appends its trial, and where masks are fine-tuned once more with what came of that.
+
+    Of a cell that was searched already only the defence is left.
+    """
+    problem, path, trial = problem_of(cell, settings), settings.out / TRIALS, None
     if settings.fine_tune:
-        trial = by_key(read_trials(settings.out / TRIALS)).get(key_of(cell, settings))
-    trial = trial or _searched(cell, problem, settings)
+        trial = by_key(read_trials(path)).get(key_of(cell, settings))
+    if trial is None:
+        trial = _searched(cell, problem, settings)
+        append_trial(path, trial)
     if settings.fine_tune and problem.defences is not None:
         trial = replace(trial, defended=problem.defences.of(trial.mask))
-    append_trial(settings.out / TRIALS, trial)
+        append_trial(path, trial)
     return trial
 
 

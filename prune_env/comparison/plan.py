@@ -68,8 +68,8 @@ class Missing:
         preparations: Agents to train, or to look whether they are.
         cells: Cells without a trial.
         searched: Cells with a trial whose mask is still to be fine-tuned, which somebody asked for.
-        done: Cells that have one.
-        trials: Those trials.
+        done: Cells that need nothing more.
+        trials: Of those.
     """
 
     preparations: list[Preparation]

@@ -91,6 +91,17 @@ def test_a_cell_that_was_searched_is_only_defended(tmp_path: Path, monkeypatch: 
     assert main([*arguments, "--fine-tune"]) == 0 and len(asked) == 1, "nothing is left"
 
 
+def test_a_search_is_kept_when_its_defence_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Defences, "of", interrupted)
+    arguments = ["compare", "--experiment", "real", "--victims", VICTIM, "--contestants", "random", "--budgets", "3"]
+    assert main([*arguments, "--seeds", "1", "--jobs", "1", "--fine-tune", "--out", str(tmp_path)]) == 130
+    (kept,) = read_trials(tmp_path / TRIALS)
+    assert kept.evaluations == 3 and kept.defended is None
+
+
 def test_a_trial_without_it_is_not_done_where_it_is_asked_for(tmp_path: Path) -> None:
     plan, settings = Plan("real", (VICTIM,), ("random",), (5,), (0,)), Settings(tmp_path)
     subject = subject_of(VICTIM, live=True, mode=settings.mode)
