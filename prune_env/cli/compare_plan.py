@@ -28,7 +28,7 @@ def print_plan(plan: Plan, settings: Settings, jobs: int) -> None:
     parts = expected(left.cells, settings.out, arithmetic=(settings.dtype, settings.device))
     sentence = (
         f"{left.done} of {len(plan.cells)} cells are there; {len(left.cells)} to search, with at most "
-        f"{evaluations_of(plan, settings):,} evaluations, after {len(left.preparations)} trainings"
+        f"{evaluations_of(left, settings):,} evaluations, after {len(left.preparations)} trainings"
     )
     show = console().print
     show("\n".join(_headline(plan, settings, left)), markup=False, highlight=False, soft_wrap=True)

@@ -153,7 +153,8 @@ def _check_steps(agent: dict[str, Any], before: Pretraining) -> None:
         FamilyTraining.of(agent["agent"], before.steps, before.mode).training(seed=0)
 
 
-def evaluations_of(plan: Plan, settings: Settings) -> int:
-    """Returns the evaluations that a plan's missing cells may ask for in all."""
-    subjects = {one: subject_of(one, plan.experiment == LIVE, settings.mode, settings.data) for one in plan.victims}
-    return sum(budget_of(cell, subjects[cell.victim]) for cell in missing(plan, settings).cells)
+def evaluations_of(left: Missing, settings: Settings) -> int:
+    """Returns the evaluations that missing cells may ask for in all."""
+    victims = {(cell.victim, cell.experiment) for cell in left.cells}
+    subjects = {one: subject_of(one, name == LIVE, settings.mode, settings.data) for one, name in victims}
+    return sum(budget_of(cell, subjects[cell.victim]) for cell in left.cells)

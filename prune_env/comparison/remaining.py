@@ -10,14 +10,15 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from prune_env.comparison.rows import amount, place
 from prune_env.comparison.statistics import Estimate, difference, mean_of_seeds, plain_mean
 from prune_env.comparison.trials import Trial
-from prune_env.comparison.verdict import FEW, SEEDS, contrasts
+from prune_env.comparison.verdict import SEEDS, contrasts, interval, signed
 
 CAPTION = (
     "What remains of the backdoor after the whole defence, the found masks on the suspect's own encoder, which was "
@@ -53,10 +54,6 @@ def remainders(trials: Sequence[Trial], seed: int = 0) -> list[Remainder]:
         trials: Of one experiment.
         seed: Of the resamples.
     """
-    groups: dict[tuple[str, int | None, str], list[dict[str, float]]] = defaultdict(list)
-    for trial in sorted(trials, key=lambda one: one.seed):
-        if trial.defended is not None:
-            groups[trial.contestant, trial.allowance, trial.victim].append(trial.defended)
     return [
         Remainder(
             *key,
@@ -64,8 +61,17 @@ def remainders(trials: Sequence[Trial], seed: int = 0) -> list[Remainder]:
             lfr=mean_of_seeds([one["oracle_lfr"] for one in found], np.random.default_rng(seed)),
             accuracy=float(np.mean([one["accuracy"] for one in found])),
         )
-        for key, found in sorted(groups.items(), key=lambda item: (place(item[0][0]), item[0][1] or 0, item[0][2]))
+        for key, found in _defended(trials).items()
     ]
+
+
+def _defended(trials: Sequence[Trial]) -> dict[tuple[str, int | None, str], list[dict[str, Any]]]:
+    """Returns what came of the defended masks by contestant, budget and victim, each in the order of the seeds."""
+    groups: dict[tuple[str, int | None, str], list[dict[str, Any]]] = defaultdict(list)
+    for trial in sorted(trials, key=lambda one: (place(one.contestant), one.allowance or 0, one.victim, one.seed)):
+        if trial.defended is not None:
+            groups[trial.contestant, trial.allowance, trial.victim].append(trial.defended)
+    return groups
 
 
 def table(trials: Sequence[Trial], seed: int = 0) -> str:
@@ -78,15 +84,12 @@ def table(trials: Sequence[Trial], seed: int = 0) -> str:
     rows: dict[tuple[str, int | None], dict[str, Remainder]] = defaultdict(dict)
     for one in found:
         rows[one.contestant, one.budget][one.victim] = one
-    lines = [
-        ["masks of", "found with", *(f"LFR on {victim}" for victim in victims), "certify accuracy"],
-        ["---", "---"],
-    ]
-    lines[1] += ["---:"] * (len(victims) + 1)
+    head = ["masks of", "found with", *(f"LFR on {victim}" for victim in victims), "certify accuracy"]
     rates = [f"{alone[victim]['unpruned_lfr']:.2f}" for victim in victims]
-    lines.append(["nobody: fine-tuning alone (`ft`)", "", *rates, _unpruned_accuracy(alone)])
+    nobody = ["nobody: fine-tuning alone (`ft`)", "", *rates, _unpruned_accuracy(alone)]
+    lines = [head, ["---", "---", *(["---:"] * (len(victims) + 1))], nobody]
     for (contestant, budget), own in rows.items():
-        cells = [_cell(own[victim]) if victim in own else "" for victim in victims]
+        cells = [interval(own[one].lfr, own[one].seeds, 2) if one in own else "" for one in victims]
         accuracy = np.mean([one.accuracy for one in own.values()])
         lines.append([contestant, amount(budget), *cells, f"{accuracy:.3f}"])
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -100,13 +103,12 @@ def as_csv(trials: Sequence[Trial], seed: int = 0) -> str:
     found = remainders(trials, seed)
     if not found:
         return ""
-    names = [field.name for field in fields(Remainder)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*names[:-2], "lfr", "lfr_low", "lfr_high", "accuracy"])
+    writer.writerow(["contestant", "budget", "victim", "seeds", "lfr", "lfr_low", "lfr_high", "accuracy"])
     for one in found:
         numbers = (f"{number:.6g}" for number in (*one.lfr, one.accuracy))
-        writer.writerow([*(getattr(one, name) for name in names[:-2]), *numbers])
+        writer.writerow([one.contestant, one.budget, one.victim, one.seeds, *numbers])
     return buffer.getvalue()
 
 
@@ -119,18 +121,16 @@ def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
         trials: Of one experiment.
         seed: Of the resamples.
     """
-    rates: dict[tuple[str, int | None, str], list[float]] = defaultdict(list)
-    for trial in sorted(trials, key=lambda one: one.seed):
-        if trial.defended is not None:
-            rates[trial.contestant, trial.allowance, trial.victim].append(trial.defended["oracle_lfr"])
-    said: dict[tuple[int | None, str], list[str]] = defaultdict(list)
+    defended, said = _defended(trials), defaultdict[tuple[int | None, str], list[str]](list)
     for one in contrasts(trials, seed):
         agent, rival = one.learned.contestant, one.rival.contestant
-        by_victim = {
-            victim: _difference(found, rates[rival, one.budget, victim], seed)
-            for (name, budget, victim), found in sorted(rates.items(), key=lambda item: item[0][2])
+        pairs = {
+            victim: (ours, defended.get((rival, one.budget, victim), []))
+            for (name, budget, victim), ours in defended.items()
             if (name, budget) == (agent, one.budget)
-            and min(len(found), len(rates.get((rival, one.budget, victim), ()))) >= SEEDS
+        }
+        by_victim = {
+            victim: _difference(*sides, seed) for victim, sides in pairs.items() if min(map(len, sides)) >= SEEDS
         }
         if by_victim:
             said[one.budget, agent].append(f"against {rival}: {_told_apart(by_victim)}")
@@ -140,9 +140,9 @@ def sentences(trials: Sequence[Trial], seed: int = 0) -> list[str]:
     ]
 
 
-def _difference(ours: Sequence[float], theirs: Sequence[float], seed: int) -> Estimate:
-    sides = ([np.array(ours)], [np.array(theirs)])
-    return difference(*sides, np.random.default_rng(seed), summary=plain_mean)
+def _difference(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], seed: int) -> Estimate:
+    first, second = ([np.array([one["oracle_lfr"] for one in side])] for side in (ours, theirs))
+    return difference(first, second, np.random.default_rng(seed), summary=plain_mean)
 
 
 def _told_apart(by_victim: Mapping[str, Estimate]) -> str:
@@ -150,7 +150,7 @@ def _told_apart(by_victim: Mapping[str, Estimate]) -> str:
     groups: dict[str, list[str]] = {"more on": [], "less on": [], "not told apart on": []}
     for victim, found in by_victim.items():
         outcome = "more on" if found.low > 0 else "less on" if found.high < 0 else "not told apart on"
-        groups[outcome].append(f"{victim} ({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}])")
+        groups[outcome].append(f"{victim} ({signed(found)})")
     return ", ".join(f"{outcome} {' and '.join(listed)}" for outcome, listed in groups.items() if listed)
 
 
@@ -158,9 +158,3 @@ def _unpruned_accuracy(alone: Mapping[str, Mapping[str, float]]) -> str:
     """Writes the mean accuracy of fine-tuning alone; nothing where a trial was written before it was kept."""
     known = [one["unpruned_accuracy"] for one in alone.values() if "unpruned_accuracy" in one]
     return f"{np.mean(known):.3f}" if len(known) == len(alone) else ""
-
-
-def _cell(found: Remainder) -> str:
-    mark = f" {FEW}" if found.seeds < SEEDS else ""
-    width = "" if found.lfr.low == found.lfr.high else f" [{found.lfr.low:.2f}, {found.lfr.high:.2f}]"
-    return f"{found.lfr.value:.2f}{width}{mark}"

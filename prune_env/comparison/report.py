@@ -12,10 +12,9 @@ from pathlib import Path
 from prune_env.cache import write_text
 from prune_env.comparison import episodes, remaining, transfer
 from prune_env.comparison.rows import Row, amount, complete, place, rows_of
-from prune_env.comparison.statistics import Estimate
 from prune_env.comparison.trials import EXPERIMENTS, Trial
 from prune_env.comparison.tuning import tuning_table
-from prune_env.comparison.verdict import FEW, SEEDS, headline, sentences
+from prune_env.comparison.verdict import FEW, SEEDS, headline, interval, sentences
 from prune_env.errors import OutputError
 from prune_env.markers import write_between
 
@@ -142,13 +141,6 @@ def _seconds(value: float) -> str:
 
 def _count(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'s' * (len(things) != 1)}"
-
-
-def interval(found: Estimate, seeds: int) -> str:
-    """Writes an estimate as 0.712 [0.700, 0.725], marked if seeds are few, without an interval that has no width."""
-    mark = f" {FEW}" if seeds < SEEDS else ""
-    width = "" if found.low == found.high else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.value:.3f}{width}{mark}"
 
 
 def rows_csv(trials: Iterable[Trial], seed: int = 0) -> str:

@@ -136,17 +136,27 @@ def _sentence(budget: int | None, group: Sequence[Contrast]) -> str:
     else:
         how = f"fewer than {SEEDS} seeds, no verdict: chosen and shown on the same seeds {seeds}"
     parts = [
-        f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference {_signed(one.difference)})"
+        f"{one.outcome} {one.rival.contestant} ({one.rival.certified.value:.3f}; difference {signed(one.difference)})"
         for one in group
     ]
     start = f"With {amount(budget)} the best learned agent, {first.learned.contestant}"
     return f"{start} ({first.learned.certified.value:.3f}; {how}), {_joined(parts)}."
 
 
-def _signed(found: Estimate) -> str:
+def interval(found: Estimate, seeds: int, digits: int = 3) -> str:
+    """Writes an estimate as 0.712 [0.700, 0.725], marked if seeds are few, without an interval that has no width."""
+    mark = f" {FEW}" if seeds < SEEDS else ""
+    return f"{_with_width(found, f'.{digits}f')}{mark}"
+
+
+def signed(found: Estimate) -> str:
     """Writes a difference with its interval, unless that has no width: one seed has none to speak of."""
-    width = "" if found.low == found.high else f" [{found.low:+.3f}, {found.high:+.3f}]"
-    return f"{found.value:+.3f}{width}"
+    return _with_width(found, "+.3f")
+
+
+def _with_width(found: Estimate, form: str) -> str:
+    value, low, high = (format(one, form) for one in found)
+    return value if found.low == found.high else f"{value} [{low}, {high}]"
 
 
 def _contrast(trials: Sequence[Trial], learned: Row, rival: Row, tested: bool, seed: int) -> Contrast:
