@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,19 @@ class _Writer(TensorBoardOutputFormat):
     def __init__(self, folder: str, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        _let_the_second_pass(Path(folder))
         self.writer = SummaryWriter(log_dir=folder, purge_step=first_step)
         self._is_closed = False
+
+
+def _let_the_second_pass(folder: Path) -> None:
+    """Waits, for a second at most, where a file of this very second is there.
+
+    TensorBoard reads files in the order of their names, which begin with the second. Of one second the number of the
+    process and a counter decide, as text: 10 comes before 9, and hides what the other holds.
+    """
+    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.01)
 
 
 def tensorboard_logger(folder: Path, first_step: int) -> Logger:
